@@ -1,0 +1,38 @@
+# Targets of this tree: pintle_library(NAME ... SRCS ... DEPS ...), pintle_test(NAME ... SRCS ... DEPS ...).
+# Every own target gets the warnings below as errors; includes are rooted at the source tree.
+add_library(pintle_build_flags INTERFACE)
+target_include_directories(pintle_build_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/sdk/include)
+target_compile_options(pintle_build_flags INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Werror)
+
+option(PINTLE_ASAN "Address and undefined behaviour sanitizers" OFF)
+option(PINTLE_TSAN "Thread sanitizer" OFF)
+if(PINTLE_ASAN)
+  target_compile_options(pintle_build_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  target_link_options(pintle_build_flags INTERFACE -fsanitize=address,undefined)
+endif()
+if(PINTLE_TSAN)
+  target_compile_options(pintle_build_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+  target_link_options(pintle_build_flags INTERFACE -fsanitize=thread)
+endif()
+
+function(pintle_library)
+  cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
+  add_library(${ARG_NAME} STATIC ${ARG_SRCS})
+  target_link_libraries(${ARG_NAME} PUBLIC ${ARG_DEPS} PRIVATE pintle_build_flags)
+  target_include_directories(${ARG_NAME} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/sdk/include)
+endfunction()
+
+# One test binary; GoogleTest's main comes with it. LABELS sorts it into groups of scripts/test.
+function(pintle_test)
+  cmake_parse_arguments(ARG "" "NAME;LABELS" "SRCS;DEPS" ${ARGN})
+  find_package(GTest REQUIRED)
+  add_executable(${ARG_NAME} ${ARG_SRCS})
+  target_link_libraries(${ARG_NAME} PRIVATE ${ARG_DEPS} pintle_build_flags GTest::gmock GTest::gtest GTest::gtest_main)
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+  if(ARG_LABELS)
+    set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABELS}")
+  else()
+    set_tests_properties(${ARG_NAME} PROPERTIES LABELS unit)
+  endif()
+endfunction()
