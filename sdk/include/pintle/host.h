@@ -3,9 +3,11 @@
 // A plugin never blocks, sleeps, reads a clock, draws randomness or makes a thread except through these.
 // Threads: every member function may be called from any thread unless it says otherwise. Callbacks run on host threads.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -19,24 +21,74 @@
 
 namespace pintle {
 
+namespace internal {
+
+// The request that a method of this thread is working on. When the method throws, its Call is left to the exception wall,
+// which knows the reason, instead of being answered as dropped. A pointer only: no thread-local destructor.
+struct CurrentCall {
+  pintle_call* call;
+  bool thrown_away = false;
+};
+inline thread_local CurrentCall* current_call = nullptr;
+
+// Exceptions end here: a callback has nobody to throw to.
+template <class F>
+void contained(const pintle_host* host, F&& fn) noexcept {
+  const char* what = nullptr;
+  std::string text;
+  try {
+    fn();
+    return;
+  } catch (const Error& e) {
+    try {
+      text = e.text;
+    } catch (...) {
+    }
+    what = text.c_str();
+  } catch (const std::exception& e) {
+    try {
+      text = e.what();
+    } catch (...) {
+    }
+    what = text.c_str();
+  } catch (...) {
+    what = "not derived from std::exception";
+  }
+  if (!host) return;
+  const auto* log = static_cast<const pintle_log_api*>(host->get(host, PINTLE_LOG));
+  if (!log) return;
+  char line[600];
+  const int n = std::snprintf(line, sizeof line, "a callback threw: %s", what);
+  log->write(host, PINTLE_LOG_ERROR, {line, n < 0 ? 0 : std::min(sizeof line - 1, static_cast<size_t>(n))}, {"", 0});
+}
+
+}  // namespace internal
+
 // One answer owed. Dropping it unanswered answers INTERNAL, so that no path can leak a request and block an unload.
 // Move it to answer later. Threads: one at a time; answering from any thread.
 class Call {
  public:
   Call() = default;
-  Call(const pintle_call_api* api, pintle_call* raw) : api_(api), raw_(raw) {}
-  Call(Call&& o) noexcept : api_(o.api_), raw_(std::exchange(o.raw_, nullptr)) {}
+  Call(const pintle_call_api* api, pintle_call* raw, const pintle_host* host = nullptr) : api_(api), raw_(raw), host_(host) {}
+  Call(Call&& o) noexcept : api_(o.api_), raw_(std::exchange(o.raw_, nullptr)), host_(o.host_) {}
   Call& operator=(Call&& o) noexcept {
     if (this != &o) {
       if (raw_) fail(PINTLE_INTERNAL, "the plugin dropped the request without an answer");
       api_ = o.api_;
       raw_ = std::exchange(o.raw_, nullptr);
+      host_ = o.host_;
     }
     return *this;
   }
   Call(const Call&) = delete;
   ~Call() {
-    if (raw_) fail(PINTLE_INTERNAL, "the plugin dropped the request without an answer");
+    if (!raw_) return;
+    internal::CurrentCall* current = internal::current_call;
+    if (current && current->call == raw_ && std::uncaught_exceptions() > 0) {
+      current->thrown_away = true;
+      return;
+    }
+    fail(PINTLE_INTERNAL, "the plugin dropped the request without an answer");
   }
   explicit operator bool() const { return raw_ != nullptr; }  // an answer is still owed
 
@@ -62,14 +114,12 @@ class Call {
     return false;
   }
   void on_ready(std::function<void()> fn) {
-    auto* f = new std::function<void()>(std::move(fn));
-    api_->on_ready(raw_, run_once, f);
+    api_->on_ready(raw_, run_once, new Later{std::move(fn), host_});
   }
   // At most once, when the caller gives up; keep the Call until then or complete it first. The function
   // is freed when it ran or when the call is completed.
   void on_cancel(std::function<void()> fn) {
-    auto* f = new std::function<void()>(std::move(fn));
-    api_->on_cancel(raw_, run_once, f);
+    api_->on_cancel(raw_, run_once, new Later{std::move(fn), host_});
   }
   bool cancelled() const { return api_->cancelled(raw_); }
   uint64_t deadline() const { return api_->deadline(raw_); }
@@ -77,12 +127,17 @@ class Call {
   void give_fd(int fd) { api_->give_fd(raw_, fd); }
 
  private:
+  struct Later {
+    std::function<void()> fn;
+    const pintle_host* host;
+  };
   static void run_once(void* p) {
-    std::unique_ptr<std::function<void()>> f(static_cast<std::function<void()>*>(p));
-    (*f)();
+    std::unique_ptr<Later> later(static_cast<Later*>(p));
+    internal::contained(later->host, later->fn);
   }
   const pintle_call_api* api_ = nullptr;
   pintle_call* raw_ = nullptr;
+  const pintle_host* host_ = nullptr;
 };
 
 // A stored object: immutable canonical JSON, shared by reference. Copying is cheap.
@@ -217,7 +272,7 @@ class Watch {
     const pintle_store_api* api;
     const pintle_object_api* objects;
     pintle_watch* raw = nullptr;
-    std::function<void(const Event&)> fn;
+    std::shared_ptr<std::function<void(const Event&)>> fn;  // shared: it may end its own watch
     ~State() {
       if (raw) api->unwatch(host, raw);
     }
@@ -264,9 +319,10 @@ class FdWatch {
  private:
   friend class Host;
   struct State {
+    const pintle_host* host;
     const pintle_net_api* api;
     pintle_fdwatch* raw = nullptr;
-    std::function<void(uint32_t)> fn;
+    std::shared_ptr<std::function<void(uint32_t)>> fn;  // shared: it may end its own watch
     ~State() {
       if (raw) api->unwatch(raw);
     }
@@ -380,9 +436,9 @@ class Host {
   }
 
   // ---- execution
-  void post(std::function<void()> fn) const { exec_->post(raw_, run_once, new std::function<void()>(std::move(fn))); }
+  void post(std::function<void()> fn) const { exec_->post(raw_, run_once, new Posted{std::move(fn), raw_}); }
   void post_blocking(std::function<void()> fn) const {
-    exec_->post_blocking(raw_, run_once, new std::function<void()>(std::move(fn)));
+    exec_->post_blocking(raw_, run_once, new Posted{std::move(fn), raw_});
   }
   [[nodiscard]] Timer after(uint64_t delay_ns, std::function<void()> fn) const {
     Timer t;
@@ -390,9 +446,9 @@ class Host {
     t.state_->host = raw_;
     t.state_->api = exec_;
     auto done = t.state_->done;
-    auto shared = std::make_shared<std::function<void()>>([done, fn = std::move(fn)] {
+    auto shared = std::make_shared<std::function<void()>>([done, host = raw_, fn = std::move(fn)] {
       done->store(true);
-      fn();
+      internal::contained(host, fn);
     });
     t.state_->ctx = new std::shared_ptr<std::function<void()>>(shared);
     t.state_->raw = exec_->after(raw_, delay_ns, run_timer, t.state_->ctx);
@@ -440,7 +496,7 @@ class Host {
     w.state_->host = raw_;
     w.state_->api = store_;
     w.state_->objects = object_;
-    w.state_->fn = std::move(fn);
+    w.state_->fn = std::make_shared<std::function<void(const Event&)>>(std::move(fn));
     const pintle_query cq = c_query(q);
     pintle_error e{};
     e.size = sizeof e;
@@ -448,8 +504,10 @@ class Host {
         raw_, &cq,
         [](void* p, const pintle_event* ev) {
           auto* s = static_cast<Watch::State*>(p);
-          s->fn(Event{static_cast<pintle_event_type>(ev->type), Object::borrow(s->objects, ev->object),
-                      Object::borrow(s->objects, ev->previous), ev->revision, static_cast<pintle_code>(ev->code)});
+          internal::contained(s->host, [objects = s->objects, fn = s->fn, ev] {
+            (*fn)(Event{static_cast<pintle_event_type>(ev->type), Object::borrow(objects, ev->object),
+                        Object::borrow(objects, ev->previous), ev->revision, static_cast<pintle_code>(ev->code)});
+          });
         },
         w.state_.get(), &w.state_->raw, &e);
     if (c != PINTLE_OK) return Error::from_c(c, &e);
@@ -468,6 +526,7 @@ class Host {
     struct Ctx {
       std::function<void(CommitResult)> done;
       const pintle_object_api* api;
+      const pintle_host* host;
     };
     store_->commit(
         raw_, c_ops.data(), c_ops.size(), c_fences.data(), c_fences.size(), flags,
@@ -479,9 +538,9 @@ class Host {
             out.ops.push_back({static_cast<pintle_code>(r[i].code), Object::borrow(ctx->api, r[i].object),
                                std::string(view(r[i].text)),
                                r[i].status.len ? json::parse_or_null(view(r[i].status)) : json::Value()});
-          if (ctx->done) ctx->done(std::move(out));
+          if (ctx->done) internal::contained(ctx->host, [&] { ctx->done(std::move(out)); });
         },
-        new Ctx{std::move(done), object_});
+        new Ctx{std::move(done), object_, raw_});
   }
 
   // ---- peers. `method` = PINTLE_METHOD(pintle_runtime, create)
@@ -502,7 +561,9 @@ class Host {
         raw_, bytes(slot), interface_id, method, bytes(text), fds.data(), fds.size(), deadline,
         [](void* p, pintle_bytes b) {
           auto& s = *static_cast<std::shared_ptr<Invocation::State>*>(p);
-          return s->part ? s->part(view(b)) : true;
+          bool taken = true;
+          internal::contained(s->host, [&] { taken = s->part ? s->part(view(b)) : true; });
+          return taken;
         },
         [](void* p, pintle_code code, const pintle_error* e, pintle_bytes reply, const int* f, size_t n) {
           std::unique_ptr<std::shared_ptr<Invocation::State>> own(static_cast<std::shared_ptr<Invocation::State>*>(p));
@@ -515,8 +576,10 @@ class Host {
           auto fn = std::move(s->done);
           s->part = nullptr;
           if (!fn) return;
-          if (code == PINTLE_OK) fn(std::string(view(reply)), std::move(got));
-          else fn(Error::from_c(code, e), std::move(got));
+          internal::contained(s->host, [&] {
+            if (code == PINTLE_OK) fn(std::string(view(reply)), std::move(got));
+            else fn(Error::from_c(code, e), std::move(got));
+          });
         },
         ctx);
     bool cancel_now = false;
@@ -538,10 +601,14 @@ class Host {
   [[nodiscard]] FdWatch watch_fd(int fd, std::function<void(uint32_t)> fn) const {
     FdWatch w;
     w.state_ = std::make_unique<FdWatch::State>();
+    w.state_->host = raw_;
     w.state_->api = net_;
-    w.state_->fn = std::move(fn);
+    w.state_->fn = std::make_shared<std::function<void(uint32_t)>>(std::move(fn));
     w.state_->raw = net_->watch(
-        raw_, fd, [](void* p, uint32_t ev) { static_cast<FdWatch::State*>(p)->fn(ev); }, w.state_.get());
+        raw_, fd, [](void* p, uint32_t ev) {
+          auto* s = static_cast<FdWatch::State*>(p);
+          internal::contained(s->host, [fn = s->fn, ev] { (*fn)(ev); });
+        }, w.state_.get());
     return w;
   }
 
@@ -553,9 +620,13 @@ class Host {
   }
 
  private:
+  struct Posted {
+    std::function<void()> fn;
+    const pintle_host* host;
+  };
   static void run_once(void* p) {
-    std::unique_ptr<std::function<void()>> f(static_cast<std::function<void()>*>(p));
-    (*f)();
+    std::unique_ptr<Posted> posted(static_cast<Posted*>(p));
+    internal::contained(posted->host, posted->fn);
   }
   static void run_timer(void* p) {
     std::unique_ptr<std::shared_ptr<std::function<void()>>> f(static_cast<std::shared_ptr<std::function<void()>>*>(p));
@@ -648,7 +719,7 @@ class Strand {
           fn = std::move(s->queue.front());
           s->queue.pop_front();
         }
-        fn();
+        internal::contained(s->host.raw(), fn);
       }
       s->runner = nullptr;
       s->host.post([s] { run(s); });  // let others have the thread

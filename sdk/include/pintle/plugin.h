@@ -175,23 +175,19 @@ void hop(void* self, pintle_bytes in, pintle_call* raw) noexcept {
   const pintle_call_api* api = t.host.call_api();
   pintle_error e{};
   e.size = sizeof e;
-  // Which side owns the call after an exception? The Call itself knows: it answers when it is dropped.
-  Call call(api, raw);
+  CurrentCall current{raw};
+  CurrentCall* outer = std::exchange(current_call, &current);
+  Call call(api, raw, t.host.raw());
   const pintle_code c = guard(&e, [&] {
     json::ParseResult r = json::parse(in.len ? view(in) : std::string_view("{}"));
     if (!r) throw Error(PINTLE_BAD_REQUEST, "request is not JSON: " + r.error);
-    try {
-      (static_cast<P&>(t).*Method)(std::move(r.value), std::move(call));
-    } catch (...) {
-      if (!call) {
-        // The parameter was destroyed during unwinding and has answered already.
-        t.host.warn("a method threw after it had taken its call");
-        return;
-      }
-      throw;
-    }
+    (static_cast<P&>(t).*Method)(std::move(r.value), std::move(call));
   });
-  if (c != PINTLE_OK && call) call.fail(Error::from_c(c, &e));
+  current_call = outer;
+  if (c == PINTLE_OK) return;
+  if (current.thrown_away) Call(api, raw).fail(Error::from_c(c, &e));
+  else if (call) call.fail(Error::from_c(c, &e));
+  else t.host.warn("a method threw after it had taken its call", json::Value::object({{"error", e.text}}));
 }
 
 template <class T>
@@ -297,7 +293,7 @@ struct Export {
           },
           [](void* s, pintle_call* c) {
             T& t = at(s);
-            guard(nullptr, [&] { t.drain(Call(t.host.call_api(), c)); });
+            guard(nullptr, [&] { t.drain(Call(t.host.call_api(), c, t.host.raw())); });
           },
           [](void* s) { guard(nullptr, [&] { at(s).stop(); }); },
           [](void* s) { delete static_cast<Box<T>*>(s); },
