@@ -49,13 +49,22 @@ class HookCaller {
  public:
   virtual ~HookCaller() = default;
   // Method of pintle.resource/1 (or admission, authz ... by interface id) of `plugin` or of the holder of `slot`.
+  // `method` counts the members of the interface's struct behind `size` (resource: default_ = 0 ... subresource = 7).
+  // `deadline_ns` is an instant of Executor::now(), 0 = the host's default. `done` runs exactly once, on any thread,
+  // possibly before call() returns.
   virtual void call(const std::string& plugin_or_slot, const char* interface_id, uint32_t method, std::string request,
                     uint64_t deadline_ns, std::function<void(Result<std::string>)> done) = 0;
-  // With descriptors and partial answers (streams). Returns a function that cancels.
+  // With descriptors and partial answers (streams). Returns a function that cancels (`done` still runs, CANCELLED).
+  // `fds` are taken over. `part` is called one at a time; false = not taken: the provider has to wait. Before the first part the
+  // callee calls *resume (when given) once, inline, with the function that the caller calls when it can take more.
   virtual std::function<void()> open(const std::string& slot, const char* interface_id, uint32_t method, std::string request,
                                      std::vector<int> fds, std::function<bool(std::string_view)> part,
                                      std::function<void(Result<std::string>)> done, std::function<void(std::function<void()>)>* resume) = 0;
   virtual bool slot_held(const std::string& slot) const = 0;
+  // Held slots whose name is `prefix` or starts with `prefix` + "." ("admission": all admission plugins), sorted.
+  virtual std::vector<std::string> slots(const std::string& prefix) const {
+    return slot_held(prefix) ? std::vector<std::string>{prefix} : std::vector<std::string>{};
+  }
 };
 
 class Pipeline {
@@ -82,8 +91,20 @@ class Pipeline {
 
   virtual Registry& registry() = 0;
   virtual Store& store() = 0;
+
+  // What plugin identities may do: their manifests' permissions. `kind` is the storage name ("pods", "deployments.apps"), `verb`
+  // Kubernetes' ("get", "deletecollection"). Until it is set, plugin identities are denied everything.
+  using PermissionSource =
+      std::function<bool(const std::string& plugin, const std::string& kind, const std::string& subresource, const char* verb)>;
+  virtual void set_permissions(PermissionSource source) = 0;
+
+  // Stored objects of `kind` (or of the kind whose storage it shares) as the served version `version`: renames and the convert hook.
+  virtual void convert(std::shared_ptr<const Kind> kind, std::string version, std::vector<ObjectRef> objects,
+                       std::function<void(Result<std::vector<json::Value>>)> done) = 0;
 };
 std::unique_ptr<Pipeline> make_pipeline(Executor& executor, Store& store, Registry& registry, HookCaller& hooks);
+
+const char* verb_name(Verb verb);  // "get", "deletecollection"
 
 // The Status object of an error ("kind":"Status", code, reason, details): what clients see.
 json::Value status_object(const Error& error);

@@ -40,6 +40,7 @@ struct Kind {
   std::string kind, plural, singular;
   std::vector<std::string> short_names, categories;
   bool namespaced = true;
+  bool scopes = false;              // an object of this kind is what a namespaced object's `namespace` names: creates require it
   std::vector<Version> versions;   // best first
   std::vector<Subresource> subresources;
   std::vector<Column> columns;
@@ -59,7 +60,7 @@ struct Kind {
   std::string name_format = "dns1123subdomain";
   std::vector<std::string> verbs;   // of the main resource; empty = all
   std::string same_storage_as;      // "events" for events.events.k8s.io: one storage, another face
-  json::Value renames;              // per version: field renames between storage and served form (data conversion)
+  json::Value renames;              // {"v1beta1": {"<served dotted path>": "<storage dotted path>"}}: conversion as data
   bool hidden = false;              // explicitly disabled: not served; crashed or restarting plugins do not hide
   bool available = true;            // false: hooks answer 503 now
 
