@@ -8,8 +8,8 @@ function(pintle_add_plugin NAME)
   file(GLOB_RECURSE described CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.yaml)
   add_custom_command(
     OUTPUT ${manifest}
-    COMMAND pintle-manifest embed ${CMAKE_CURRENT_SOURCE_DIR}/plugin.yaml ${manifest}
-    DEPENDS pintle-manifest ${described}
+    COMMAND Pintle::manifest embed ${CMAKE_CURRENT_SOURCE_DIR}/plugin.yaml ${manifest}
+    DEPENDS Pintle::manifest ${described}
     COMMENT "Manifest of ${NAME}" VERBATIM)
   add_library(${NAME} MODULE ${ARG_SRCS} ${manifest})
   set_source_files_properties(${manifest} PROPERTIES SKIP_LINTING ON)
@@ -26,4 +26,22 @@ function(pintle_add_plugin NAME)
   target_compile_features(${NAME} PRIVATE cxx_std_20)
   target_compile_options(${NAME} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique>)
   target_link_options(${NAME} PRIVATE -Wl,--version-script=${PINTLE_VERSION_SCRIPT} -Wl,-z,defs -Wl,--gc-sections)
+endfunction()
+
+# pintle_add_plugin_test(NAME PLUGIN plugin SRCS ...): a GoogleTest binary with Pintle::testing; PINTLE_PLUGIN_UNDER_TEST is the
+# path of the plugin's .so.
+function(pintle_add_plugin_test NAME)
+  cmake_parse_arguments(ARG "" "PLUGIN" "SRCS;LIBS" ${ARGN})
+  find_package(GTest REQUIRED)
+  add_executable(${NAME} ${ARG_SRCS})
+  target_link_libraries(${NAME} PRIVATE Pintle::testing Pintle::sdk ${ARG_LIBS} GTest::gtest GTest::gtest_main)
+  target_compile_definitions(${NAME} PRIVATE PINTLE_PLUGIN_UNDER_TEST="$<TARGET_FILE:${ARG_PLUGIN}>")
+  add_dependencies(${NAME} ${ARG_PLUGIN})
+  if(TARGET pintle_build_flags)
+    target_link_libraries(${NAME} PRIVATE pintle_build_flags)
+    set_target_properties(${NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  endif()
+  enable_testing()
+  add_test(NAME ${NAME} COMMAND ${NAME})
+  set_tests_properties(${NAME} PROPERTIES LABELS plugin)
 endfunction()
