@@ -29,7 +29,8 @@ struct Invoke {
   std::string request;       // JSON
   std::vector<int> fds;      // taken over by the callee, also when the call fails
   uint64_t deadline = 0;     // instant (Executor::now); 0 = none
-  // Partial answers, in order, before `done`, one at a time. false: this part was taken, no more until OpenCall::resume(). May be null.
+  // Partial answers, in order, before `done`, one at a time. false: not taken; it is
+  // offered again after OpenCall::resume(). May be null.
   std::function<bool(std::string_view)> part;
   std::function<void(Result<Reply>)> done;  // exactly once, on the executor, after the last part
 };
@@ -104,11 +105,6 @@ class HostBackend {
 
   // The instance got a slot (activate is about to be called): its commits and calls carry this fence from now on.
   virtual void hold(const std::string& slot, uint64_t epoch) = 0;
-
-  // Metrics: a cell lives as long as the process; same name and labels = same cell.
-  virtual pintle_metric* metric(int type, std::string_view name, std::string_view help, std::string_view labels) = 0;
-  virtual void metric_add(pintle_metric* metric, double value) = 0;
-  virtual void metric_set(pintle_metric* metric, double value) = 0;
 };
 
 }  // namespace pintle::kernel

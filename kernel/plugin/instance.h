@@ -90,7 +90,8 @@ class Instance {
   virtual const InstanceOptions& options() const = 0;
 };
 
-std::shared_ptr<Instance> make_in_process_instance(InstanceOptions options);
+// `modules_directory`: where copies of the file are loaded from; "" = from memory.
+std::shared_ptr<Instance> make_in_process_instance(InstanceOptions options, const std::string& modules_directory);
 
 // Chooses by isolation; the control plane is given one. `own_process`: as spec.isolation asks.
 using InstanceFactory = std::function<Result<std::shared_ptr<Instance>>(InstanceOptions options, bool own_process)>;

@@ -285,7 +285,7 @@ typedef struct {
 /* Reaching another plugin: by slot, never by pointer. */
 typedef struct pintle_invocation pintle_invocation;
 /* part: partial answers (may be called many times); done: exactly once. Both [worker], in order. */
-typedef bool (*pintle_part_fn)(void* ctx, pintle_bytes part); /* false = full: parts pause until resume() */
+typedef bool (*pintle_part_fn)(void* ctx, pintle_bytes part); /* false = not taken: it is offered again after resume() */
 typedef void (*pintle_done_fn)(void* ctx, pintle_code, const pintle_error*, pintle_bytes reply,
                                const int* fds, size_t n_fds); /* fds now belong to the receiver */
 #define PINTLE_PEER PINTLE_DRAFT "peer/1"
