@@ -1,7 +1,8 @@
 /* pintle.draft.resource/1: what a kind's data cannot say. [worker], concurrent.
  *
  * Each hook is declared per kind and operation in the manifest (kinds/<kind>.yaml, `hooks:`);
- * the kernel never calls an undeclared one. Requests and replies are JSON objects.
+ * the kernel never calls an undeclared one. Requests and replies are JSON objects. K is a storage name: "pods",
+ * "deployments.apps".
  * Refuse with a code and a text, or with a Status (field causes) in pintle_error.status.
  *
  * default_    {"type":T,"object":{...}} -> {"object":{...}}
@@ -27,6 +28,7 @@
  *              "conditions":[...]}...]}: values of the columns marked `computed`.
  * connect     {"kind":K,"namespace":..,"name":..,"subresource":"exec","path":"","query":{"command":["a","b"],...},
  *              "object":{...},"user":..} -> {"slot":"node-agent.n1","request":{...}}
+ *             `query`: a parameter's value is a string; "command", "ports" and parameters given more than once are lists.
  *             Where the stream goes: the kernel calls pintle.draft.stream/1 of that slot with `request`.
  * subresource {"kind":K,"namespace":..,"name":..,"subresource":"eviction","operation":"create"|"get"|"update",
  *              "object":{...current or null},"body":{...}|null,"user":..,"dryRun":..}
