@@ -48,7 +48,7 @@ void CallScope::cancel_all() {
     for (auto& [id, weak] : open)
       if (auto call = weak.lock()) all.push_back(std::move(call));
   }
-  for (auto& call : all) call->cancel();
+  for (auto& call : all) call->give_up(Error(PINTLE_UNAVAILABLE, "plugin \"" + plugin + "\" is being stopped"));
 }
 
 CallState::CallState(std::shared_ptr<CallScope> scope, Invoke call) : scope_(std::move(scope)), call_(std::move(call)) {}

@@ -24,7 +24,7 @@ struct CallScope {
   std::atomic<uint64_t> calls{0}, failures{0}, timeouts{0};
   std::mutex mutex;
   std::unordered_map<uint64_t, std::weak_ptr<class CallState>> open;
-  void cancel_all();
+  void cancel_all();  // callers get UNAVAILABLE
 };
 
 class CallState : public OpenCall, public std::enable_shared_from_this<CallState> {
@@ -61,6 +61,7 @@ class CallState : public OpenCall, public std::enable_shared_from_this<CallState
   void deliver();
 
   struct Api;
+  friend struct CallScope;
   const std::shared_ptr<CallScope> scope_;
   Invoke call_;
   uint64_t id_ = 0;

@@ -62,7 +62,6 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
       ErrorBuffer e;
       const pintle_code code = p->reconfigure(p->self, bytes(config), &e.c);
       if (code != PINTLE_OK) return e.take(code);
-      options_.config = config;
       return {};
     });
   }
@@ -88,7 +87,7 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
       const pintle_plugin* p = self->body_->plugin;
       Traffic::Inside inside(self->body_->scope->traffic, true);
       if (PINTLE_HAS(p, drain)) p->drain(p->self, drain_call->handle());
-      else drain_call->refuse(Error(PINTLE_OK, ""));
+      else CallState::api()->complete(drain_call->handle(), PINTLE_OK, nullptr, {});
     });
     await({Traffic::kOpen}, deadline, [self, done](bool in_time) {
       if (in_time) return done({});
@@ -279,7 +278,7 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
       self->reach(PluginState::kStopped);
       self->body_->host->cancel_invocations();
       self->left_ = self->body_->host->revoke();
-      const uint64_t later = std::max(deadline, self->executor().now() + 5000000000ull);
+      const uint64_t later = std::max<uint64_t>(deadline, self->executor().now() + 5000000000ull);
       self->await({Traffic::kInside, Traffic::kOpen, Traffic::kTasks, Traffic::kCommits, Traffic::kInvocations}, later, [self](bool quiet) {
         if (!quiet) return self->park(self->busy_text());
         self->destroy_code();

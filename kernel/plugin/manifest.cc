@@ -94,8 +94,8 @@ bool Manifest::permits(std::string_view kind, std::string_view subresource, std:
       if (contains(p.verbs, verb)) return true;
       continue;
     }
-    for (const auto& [name, verbs] : p.subresources)
-      if ((name == "*" || name == subresource) && contains(verbs, verb)) return true;
+    for (const auto& [sub, allowed] : p.subresources)
+      if ((sub == "*" || sub == subresource) && contains(allowed, verb)) return true;
   }
   return false;
 }
