@@ -1,0 +1,330 @@
+#include "ruleset.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+
+namespace pintle::service_proxy {
+namespace {
+
+using json::Value;
+
+std::string lower(std::string_view s) {
+  std::string out(s);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+// FNV-1a: short, stable names for chains, whatever the Service is called.
+std::string id_of(const std::string& key) {
+  uint64_t h = 1469598103934665603ull;
+  for (unsigned char c : key) h = (h ^ c) * 1099511628211ull;
+  char buf[17];
+  std::snprintf(buf, sizeof buf, "%016llx", static_cast<unsigned long long>(h));
+  return buf;
+}
+
+// Addresses come from API objects: only what is an IPv4 address may get into a command.
+bool is_ipv4(std::string_view s) {
+  if (s.empty() || s.size() > 15) return false;
+  int dots = 0;
+  for (char c : s) {
+    if (c == '.') ++dots;
+    else if (c < '0' || c > '9') return false;
+  }
+  return dots == 3;
+}
+
+bool is_protocol(std::string_view s) { return s == "tcp" || s == "udp" || s == "sctp"; }
+
+}  // namespace
+
+void Ruleset::set_service(const std::string& key, const Value& service) {
+  dirty_.insert(key);
+  if (service.is_null()) {
+    services_.erase(key);
+    return;
+  }
+  Service& s = services_[key];
+  s.spec = service["spec"];
+  s.status = service["status"];
+  s.ns = std::string(service.at("metadata.namespace").as_string());
+  s.name = std::string(service.at("metadata.name").as_string());
+  s.seen = generation_;
+}
+
+void Ruleset::set_slice(const std::string& key, const Value& slice) {
+  const auto it = slices_.find(key);
+  if (it != slices_.end()) {
+    dirty_.insert(it->second.service);
+    slices_of_[it->second.service].erase(key);
+    if (slice.is_null()) {
+      slices_.erase(it);
+      return;
+    }
+  }
+  if (slice.is_null()) return;
+  const std::string service = std::string(slice.at("metadata.namespace").as_string()) + "/" +
+                              std::string(slice.at("metadata.labels[kubernetes.io/service-name]").as_string());
+  slices_[key] = Slice{slice, service, generation_};
+  slices_of_[service].insert(key);
+  dirty_.insert(service);
+}
+
+void Ruleset::begin_resync() { ++generation_; }
+
+void Ruleset::end_resync() {
+  std::vector<std::string> gone;
+  for (const auto& [key, s] : services_)
+    if (s.seen != generation_) gone.push_back(key);
+  for (const auto& key : gone) set_service(key, {});
+  gone.clear();
+  for (const auto& [key, s] : slices_)
+    if (s.seen != generation_) gone.push_back(key);
+  for (const auto& key : gone) set_slice(key, {});
+}
+
+void Ruleset::set_bridges(std::set<std::string> networks) { bridges_ = std::move(networks); }
+
+std::map<std::string, ServicePort> Ruleset::ports_of(const std::string& service_key) const {
+  std::map<std::string, ServicePort> out;
+  const auto it = services_.find(service_key);
+  if (it == services_.end()) return out;
+  const Service& s = it->second;
+  if (s.spec["type"].as_string() == "ExternalName" || !is_ipv4(s.spec["clusterIP"].as_string())) return out;
+  const bool inside_local = s.spec["internalTrafficPolicy"].as_string() == "Local";
+  const bool outside_local = s.spec["externalTrafficPolicy"].as_string() == "Local";
+  for (const Value& p : s.spec["ports"].items()) {
+    ServicePort port;
+    port.protocol = lower(p["protocol"].as_string("TCP"));
+    port.port = static_cast<uint16_t>(p["port"].as_int());
+    port.node_port = static_cast<uint16_t>(p["nodePort"].as_int());
+    if (!is_protocol(port.protocol) || port.port == 0) continue;
+    port.addresses.emplace_back(s.spec["clusterIP"].as_string());
+    for (const Value& e : s.spec["externalIPs"].items())
+      if (is_ipv4(e.as_string())) port.external_addresses.emplace_back(e.as_string());
+    for (const Value& i : s.status.at("loadBalancer.ingress").items())
+      if (is_ipv4(i["ip"].as_string())) port.external_addresses.emplace_back(i["ip"].as_string());
+    port.masquerade_outside = !outside_local;
+    if (s.spec["sessionAffinity"].as_string() == "ClientIP")
+      port.affinity_seconds = std::max<int64_t>(1, s.spec.at("sessionAffinityConfig.clientIP.timeoutSeconds").as_int(10800));
+
+    // Ready endpoints; when there is none, those that still serve while they terminate.
+    std::vector<std::pair<std::string, bool>> ready, serving;  // (address . port, on this node)
+    const auto slices = slices_of_.find(service_key);
+    if (slices != slices_of_.end())
+      for (const auto& slice_key : slices->second) {
+        const Value& slice = slices_.at(slice_key).slice;
+        if (slice["addressType"].as_string() != "IPv4") continue;
+        for (const Value& sp : slice["ports"].items()) {
+          if (sp["name"].as_string() != p["name"].as_string() || lower(sp["protocol"].as_string("TCP")) != port.protocol) continue;
+          const int64_t number = sp["port"].as_int();
+          if (number < 1 || number > 65535) continue;
+          for (const Value& e : slice["endpoints"].items())
+            for (const Value& a : e["addresses"].items()) {
+              if (!is_ipv4(a.as_string())) continue;
+              std::string text = std::string(a.as_string()) + " . " + std::to_string(number);
+              const bool local = e["nodeName"].as_string() == node_;
+              if (e.at("conditions.ready").as_bool(true)) ready.emplace_back(std::move(text), local);
+              else if (e.at("conditions.serving").as_bool(false) && e.at("conditions.terminating").as_bool(false)) serving.emplace_back(std::move(text), local);
+            }
+        }
+      }
+    const auto pick = [&](bool local_only) {
+      std::vector<std::string> list;
+      for (const auto* source : {&ready, &serving}) {
+        for (const auto& [text, local] : *source)
+          if (!local_only || local) list.push_back(text);
+        if (!list.empty()) break;
+      }
+      std::sort(list.begin(), list.end());
+      list.erase(std::unique(list.begin(), list.end()), list.end());
+      return list;
+    };
+    port.inside = pick(inside_local);
+    port.outside = pick(outside_local);
+    out[service_key + "/" + std::string(p["name"].as_string()) + "/" + std::to_string(port.port) + port.protocol] = std::move(port);
+  }
+  return out;
+}
+
+std::string Ruleset::skeleton() const {
+  const std::string t = " ip " + table_ + " ";
+  std::string s;
+  const auto line = [&](const std::string& text) { s += text + "\n"; };
+  line("add table ip " + table_);
+  line("add map" + t + "service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }");
+  line("add map" + t + "node-ports { type inet_proto . inet_service : verdict; }");
+  line("add set" + t + "refused-ips { type ipv4_addr . inet_proto . inet_service; }");
+  line("add set" + t + "refused-ports { type inet_proto . inet_service; }");
+  line("add set" + t + "hairpin { type ipv4_addr . ipv4_addr; }");
+  line("add set" + t + "same-bridge { type ipv4_addr . ipv4_addr; flags interval; }");
+  line("add chain" + t + "services");
+  line("add rule" + t + "services ip daddr . meta l4proto . th dport vmap @service-ips");
+  line("add rule" + t + "services ip daddr != 127.0.0.0/8 fib daddr type local meta l4proto . th dport vmap @node-ports");
+  line("add chain" + t + "prerouting { type nat hook prerouting priority dstnat; policy accept; }");
+  line("add rule" + t + "prerouting jump services");
+  line("add chain" + t + "output { type nat hook output priority -100; policy accept; }");
+  line("add rule" + t + "output jump services");
+  line("add chain" + t + "postrouting { type nat hook postrouting priority srcnat; policy accept; }");
+  line("add rule" + t + "postrouting ct mark & 0x00400000 == 0 return");
+  line("add rule" + t + "postrouting ct mark & 0x00800000 != 0 masquerade");
+  line("add rule" + t + "postrouting fib saddr type local masquerade");
+  line("add rule" + t + "postrouting ip saddr . ip daddr @hairpin masquerade");
+  line("add rule" + t + "postrouting ip saddr . ip daddr @same-bridge masquerade");
+  line("add chain" + t + "refuse");
+  line("add rule" + t + "refuse ip daddr . meta l4proto . th dport @refused-ips reject");
+  line("add rule" + t + "refuse fib daddr type local meta l4proto . th dport @refused-ports reject");
+  for (const char* hook : {"input", "forward", "output"}) {
+    line("add chain" + t + "filter-" + hook + " { type filter hook " + hook + " priority -10; policy accept; }");
+    line("add rule" + t + "filter-" + hook + " ct state new jump refuse");
+  }
+  return s;
+}
+
+void Ruleset::chain_rules(const std::string& chain, const std::string& id, const ServicePort& p, const std::vector<std::string>& endpoints, std::string& out) const {
+  const std::string rule = "add rule ip " + table_ + " " + chain + " ";
+  out += rule + "ct mark set ct mark | 0x00400000\n";
+  const std::string n = std::to_string(endpoints.size());
+  if (p.affinity_seconds > 0) {
+    // A client found in an endpoint's set goes there again; otherwise it is dealt one by chance and noted.
+    for (const auto& e : endpoints) out += rule + "ip saddr @aff-" + id_of(id + e) + " goto aff-" + id_of(id + e) + "\n";
+    out += rule + "numgen random mod " + n + " vmap { ";
+    for (size_t i = 0; i < endpoints.size(); ++i) out += (i ? ", " : "") + std::to_string(i) + " : goto aff-" + id_of(id + endpoints[i]);
+    out += " }\n";
+    return;
+  }
+  if (endpoints.size() == 1) {
+    std::string to = endpoints[0];
+    to.replace(to.find(" . "), 3, ":");
+    out += rule + "meta l4proto " + p.protocol + " dnat ip to " + to + "\n";
+    return;
+  }
+  out += rule + "meta l4proto " + p.protocol + " dnat ip to numgen random mod " + n + " map { ";
+  for (size_t i = 0; i < endpoints.size(); ++i) out += (i ? ", " : "") + std::to_string(i) + " : " + endpoints[i];
+  out += " }\n";
+}
+
+void Ruleset::hold_hairpin(const ServicePort& p, int by, std::string& out) {
+  std::set<std::string> addresses;
+  for (const auto* list : {&p.inside, &p.outside})
+    for (const auto& e : *list) addresses.insert(e.substr(0, e.find(' ')));
+  for (const auto& a : addresses) {
+    int& uses = hairpin_[a];
+    const bool before = uses > 0;
+    uses += by;
+    if (!before && uses > 0) out += "add element ip " + table_ + " hairpin { " + a + " . " + a + " }\n";
+    if (before && uses == 0) out += "delete element ip " + table_ + " hairpin { " + a + " . " + a + " }\n";
+    if (uses == 0) hairpin_.erase(a);
+  }
+}
+
+namespace {
+std::vector<std::string> both(const ServicePort& p) {
+  std::vector<std::string> all = p.inside;
+  all.insert(all.end(), p.outside.begin(), p.outside.end());
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+  return all;
+}
+}  // namespace
+
+void Ruleset::remove_port(const std::string& key, const ServicePort& old, std::string& out) {
+  const std::string id = id_of(key), t = " ip " + table_ + " ";
+  const std::string match = " . " + old.protocol + " . " + std::to_string(old.port);
+  for (const auto& a : old.addresses) out += "delete element" + t + (old.inside.empty() ? "refused-ips" : "service-ips") + " { " + a + match + " }\n";
+  for (const auto& a : old.external_addresses) out += "delete element" + t + (old.outside.empty() ? "refused-ips" : "service-ips") + " { " + a + match + " }\n";
+  if (old.node_port) out += "delete element" + t + (old.outside.empty() ? "refused-ports" : "node-ports") + " { " + old.protocol + " . " + std::to_string(old.node_port) + " }\n";
+  const bool has_outside = old.node_port || !old.external_addresses.empty();
+  for (const char* prefix : {"svc-", "ext-"}) {
+    const bool inside = prefix[0] == 's';
+    if (inside ? old.inside.empty() : (!has_outside || old.outside.empty())) continue;
+    out += "flush chain" + t + prefix + id + "\ndelete chain" + t + prefix + id + "\n";
+  }
+  if (old.affinity_seconds > 0)
+    for (const auto& e : both(old)) {
+      out += "flush chain" + t + "aff-" + id_of(id + e) + "\ndelete chain" + t + "aff-" + id_of(id + e) + "\n";
+      out += "delete set" + t + "aff-" + id_of(id + e) + "\n";
+    }
+  hold_hairpin(old, -1, out);
+}
+
+void Ruleset::add_port(const std::string& key, const ServicePort& now, std::string& out) {
+  const std::string id = id_of(key), t = " ip " + table_ + " ";
+  if (now.affinity_seconds > 0)
+    for (const auto& e : both(now)) {
+      const std::string name = "aff-" + id_of(id + e);
+      std::string to = e;
+      to.replace(to.find(" . "), 3, ":");
+      out += "add set" + t + name + " { type ipv4_addr; size 65536; flags dynamic,timeout; timeout " + std::to_string(now.affinity_seconds) + "s; }\n";
+      out += "add chain" + t + name + "\n";
+      out += "add rule" + t + name + " update @" + name + " { ip saddr }\n";
+      out += "add rule" + t + name + " meta l4proto " + now.protocol + " dnat ip to " + to + "\n";
+    }
+  const bool has_outside = now.node_port || !now.external_addresses.empty();
+  if (!now.inside.empty()) {
+    out += "add chain" + t + "svc-" + id + "\n";
+    chain_rules("svc-" + id, id, now, now.inside, out);
+  }
+  if (has_outside && !now.outside.empty()) {
+    out += "add chain" + t + "ext-" + id + "\n";
+    if (now.masquerade_outside) out += "add rule" + t + "ext-" + id + " ct mark set ct mark | 0x00800000\n";
+    chain_rules("ext-" + id, id, now, now.outside, out);
+  }
+  const std::string match = " . " + now.protocol + " . " + std::to_string(now.port);
+  const auto verdict = [&](const char* prefix) { return std::string(" : goto ") + prefix + id; };
+  for (const auto& a : now.addresses)
+    out += now.inside.empty() ? "add element" + t + "refused-ips { " + a + match + " }\n" : "add element" + t + "service-ips { " + a + match + verdict("svc-") + " }\n";
+  for (const auto& a : now.external_addresses)
+    out += now.outside.empty() ? "add element" + t + "refused-ips { " + a + match + " }\n" : "add element" + t + "service-ips { " + a + match + verdict("ext-") + " }\n";
+  if (now.node_port) {
+    const std::string port = now.protocol + " . " + std::to_string(now.node_port);
+    out += now.outside.empty() ? "add element" + t + "refused-ports { " + port + " }\n" : "add element" + t + "node-ports { " + port + verdict("ext-") + " }\n";
+  }
+  hold_hairpin(now, +1, out);
+}
+
+std::string Ruleset::changes() {
+  std::string removed, added;
+  for (const auto& service : dirty_) {
+    auto now = ports_of(service);
+    auto& old = applied_[service];
+    for (const auto& [key, port] : old) {
+      const auto it = now.find(key);
+      if (it == now.end() || it->second != port) remove_port(key, port, removed);
+    }
+    for (const auto& [key, port] : now) {
+      const auto it = old.find(key);
+      if (it == old.end() || it->second != port) add_port(key, port, added);
+    }
+    if (now.empty()) applied_.erase(service);
+    else old = std::move(now);
+  }
+  dirty_.clear();
+  const auto bridge = [&](const char* verb, const std::string& n) { return std::string(verb) + " element ip " + table_ + " same-bridge { " + n + " . " + n + " }\n"; };
+  for (const auto& n : applied_bridges_)
+    if (!bridges_.count(n)) removed += bridge("delete", n);
+  for (const auto& n : bridges_)
+    if (!applied_bridges_.count(n)) added += bridge("add", n);
+  applied_bridges_ = bridges_;
+  return removed + added;
+}
+
+std::string Ruleset::everything() {
+  applied_.clear();
+  hairpin_.clear();
+  applied_bridges_.clear();
+  for (const auto& [key, s] : services_) dirty_.insert(key);
+  return removal() + skeleton() + changes();
+}
+
+std::string Ruleset::removal() const { return "add table ip " + table_ + "\ndelete table ip " + table_ + "\n"; }
+
+size_t Ruleset::endpoints() const {
+  size_t n = 0;
+  for (const auto& [service, ports] : applied_)
+    for (const auto& [key, p] : ports) n += p.inside.size();
+  return n;
+}
+
+}  // namespace pintle::service_proxy

@@ -1,0 +1,216 @@
+// The plugin `service-proxy`: keeps the node's packet filter as Services and EndpointSlices say and confirms how far it has come.
+//
+// One strand holds the state; at most one application to the packet filter is under way, on the blocking pool; what changes meanwhile is merged into the
+// next one. After each, the revision that is now in force is written to the ServiceProxy object of this node: node agents wait for it before
+// they stop a container.
+#include <unistd.h>
+
+#include <memory>
+
+#include "packet_filter.h"
+#include "pintle/sdk.h"
+#include "ruleset.h"
+
+namespace pintle::service_proxy {
+namespace {
+
+using json::Value;
+
+constexpr uint64_t kSecond = 1000000000;
+constexpr char kSlices[] = "endpointslices.discovery.k8s.io";
+constexpr char kProxies[] = "serviceproxies.pintle.dev";
+
+std::string node_name(const Value& config) {
+  const std::string_view configured = config["nodeName"].as_string();
+  if (!configured.empty()) return std::string(configured);
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+class ServiceProxy final : public Plugin {
+ public:
+  ServiceProxy(Host h, const Value& config)
+      : Plugin(h), node_(node_name(config)), rules_(std::string(config["table"].as_string("pintle")), node_), strand_(h) {}
+
+  static Result<void> validate(const Value& config) {
+    for (char c : config["table"].as_string("pintle"))
+      if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_')
+        return Error(PINTLE_INVALID, "table \"" + std::string(config["table"].as_string()) + "\" may hold letters, digits, - and _ only");
+    return {};
+  }
+
+  void start() override {
+    filter_ = std::make_shared<PacketFilter>();
+    strand_.post([this] {
+      watch("services", services_, &Ruleset::set_service);
+      watch(kSlices, slices_, &Ruleset::set_slice);
+    });
+  }
+
+  void activate(std::string_view, uint64_t) override {
+    strand_.post([this] {
+      active_ = true;
+      wake();
+    });
+  }
+
+  void drain(Call done) override {
+    auto shared = std::make_shared<Call>(std::move(done));
+    strand_.post([this, shared] {
+      draining_ = true;
+      if (busy_) drained_ = shared;
+      else shared->reply();
+    });
+  }
+
+  void stop() override {
+    strand_.close();
+    services_.watch.reset();
+    slices_.watch.reset();
+    retry_.reset();
+    if (!filter_) return;
+    // What we put there goes with us: a stale rule would send traffic to addresses that others may get.
+    if (applied_once_) {
+      (void)filter_->apply(rules_.removal());
+      filter_->unadmit_in_docker();
+    }
+    filter_.reset();
+  }
+
+ private:
+  struct Source {
+    Watch watch;
+    Timer again;
+    bool synced = false;
+    uint64_t revision = 0;
+  };
+
+  void watch(const char* kind, Source& source, void (Ruleset::*set)(const std::string&, const Value&)) {
+    source.synced = false;
+    rules_.begin_resync();
+    auto w = host.watch({.kind = kind}, strand_.wrap([this, kind, &source, set](Event e) {
+      switch (e.type) {
+        case PINTLE_EVENT_ADDED:
+        case PINTLE_EVENT_MODIFIED: {
+          const Value v = e.object.json();
+          (rules_.*set)(key_of(v), v);
+          break;
+        }
+        case PINTLE_EVENT_DELETED: (rules_.*set)(key_of(e.object.json()), {}); break;
+        case PINTLE_EVENT_SYNCED:
+          source.synced = true;
+          if (services_.synced && slices_.synced) rules_.end_resync();
+          break;
+        case PINTLE_EVENT_CLOSED:
+          // Both lists again: what vanished meanwhile is found by the resync.
+          host.info("watch ended, starting again", Value::object({{"kind", kind}}));
+          source.again = host.after(kSecond, strand_.wrap([this] {
+            rules_.begin_resync();
+            watch("services", services_, &Ruleset::set_service);
+            watch(kSlices, slices_, &Ruleset::set_slice);
+          }));
+          return;
+      }
+      source.revision = std::max(source.revision, e.revision);
+      wake();
+    }));
+    if (!w) {
+      source.again = host.after(kSecond, strand_.wrap([this, kind, &source, set] { watch(kind, source, set); }));
+      return;
+    }
+    source.watch = std::move(*w);
+  }
+
+  static std::string key_of(const Value& v) {
+    return std::string(v.at("metadata.namespace").as_string()) + "/" + std::string(v.at("metadata.name").as_string());
+  }
+
+  void wake() {
+    if (!active_ || busy_ || draining_ || !services_.synced || !slices_.synced) return;
+    rules_.set_bridges(bridges_);
+    std::string commands = applied_once_ && !failed_ ? rules_.changes() : rules_.everything();
+    const uint64_t revision = std::max(services_.revision, slices_.revision);
+    if (commands.empty()) {
+      if (revision != confirmed_) confirm(revision);
+      return;
+    }
+    busy_ = true;
+    const bool docker = host.now() - docker_checked_ > 30 * kSecond || !applied_once_;
+    if (docker) docker_checked_ = host.now();
+    host.post_blocking([this, filter = filter_, commands = std::move(commands), revision, docker] {
+      auto result = std::make_shared<Result<void>>(filter->apply(commands));
+      if (docker) {
+        filter->admit_in_docker();
+        if (PacketFilter::enable_forwarding()) host.info("switched on net.ipv4.ip_forward");
+      }
+      auto bridges = PacketFilter::unfiltered_bridges();
+      strand_.post([this, result, revision, bridges = std::move(bridges)] {
+        busy_ = false;
+        bridges_ = bridges;
+        if (drained_) {
+          drained_->reply();
+          drained_.reset();
+        }
+        if (!*result) {
+          failed_ = true;
+          host.error("the packet filter was not updated, trying again in 2 s", Value::object({{"error", result->error().text}}));
+          retry_ = host.after(2 * kSecond, strand_.wrap([this] { wake(); }));
+          return;
+        }
+        applied_once_ = true;
+        failed_ = false;
+        confirm(revision);
+        wake();
+      });
+    });
+  }
+
+  // Cheap and merged: at most one write under way, the newest revision wins.
+  void confirm(uint64_t revision) {
+    wanted_ = std::max(wanted_, revision);
+    if (confirming_ || wanted_ == confirmed_) return;
+    confirming_ = true;
+    const uint64_t now = wanted_;
+    const Value status = Value::object({{"syncedRevision", now}, {"services", rules_.services()}, {"endpoints", rules_.endpoints()}});
+    host.commit({Op::merge(kProxies, "", node_, Value::object({{"status", status}}), "status")}, strand_.wrap([this, now](CommitResult r) {
+      confirming_ = false;
+      const OpResult* failed = r.failed();
+      if (!failed && r.code == PINTLE_OK) {
+        confirmed_ = now;
+        if (wanted_ != confirmed_) confirm(wanted_);
+        return;
+      }
+      if (failed && failed->code == PINTLE_NOT_FOUND) {
+        confirming_ = true;
+        host.commit({Op::create(kProxies, "",
+                                Value::object({{"apiVersion", "pintle.dev/v1"}, {"kind", "ServiceProxy"}, {"metadata", Value::object({{"name", node_}})}}))},
+                    strand_.wrap([this](CommitResult c) {
+                      confirming_ = false;
+                      if (c.ok()) confirm(wanted_);
+                      else retry_ = host.after(kSecond, strand_.wrap([this] { confirm(wanted_); }));
+                    }));
+        return;
+      }
+      retry_ = host.after(kSecond, strand_.wrap([this] { confirm(wanted_); }));
+    }));
+  }
+
+  const std::string node_;
+  std::shared_ptr<PacketFilter> filter_;
+  // Everything below belongs to the strand (and to stop(), after it is closed).
+  Ruleset rules_;
+  Source services_, slices_;
+  std::set<std::string> bridges_;
+  Timer retry_;
+  std::shared_ptr<Call> drained_;
+  bool active_ = false, busy_ = false, failed_ = false, draining_ = false, confirming_ = false;
+  bool applied_once_ = false;
+  uint64_t confirmed_ = 0, wanted_ = 0, docker_checked_ = 0;
+  Strand strand_;
+};
+
+}  // namespace
+}  // namespace pintle::service_proxy
+
+PINTLE_PLUGIN(pintle::service_proxy::ServiceProxy)
