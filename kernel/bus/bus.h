@@ -31,9 +31,11 @@ class Bus {
  public:
   virtual ~Bus() = default;
   // `wake` is called (on any thread, never under a lock of the caller's) when there is something to take
-  // after take() had nothing. It must only schedule.
+  // after take() had nothing, possibly before watch() returned. It must only schedule. Errors: EXPIRED, INVALID (`from`
+  // is in the future). What came since `from` does not count against the budget.
   virtual Result<uint64_t> watch(const WatchOptions& options, std::function<void()> wake) = 0;
-  // Everything that has arrived, at most `max` changes (0 = all). Empty changes with progress > 0 are possible.
+  // Everything that has arrived, at most `max` changes (0 = all). Empty changes with progress > 0 are possible. An id that
+  // is not (or no longer) known: closed, CANCELLED.
   virtual WatchBatch take(uint64_t id, size_t max = 0) = 0;
   virtual void unwatch(uint64_t id) = 0;  // `wake` is not called after it returned
   // Ends all watches of the kind (it was hidden).

@@ -52,7 +52,9 @@ struct Committed {
   std::vector<ObjectRef> objects;
   Revision revision = 0;  // of the transaction's end
 };
-// Failure codes: CONFLICT (error.status = {"failedCompares":[i,...]}), DEPOSED (a fence), UNAVAILABLE (read-only), NO_SPACE.
+// Failure codes: CONFLICT (error.status = {"failedCompares":[i,...]}; or a new epoch that is not higher), DEPOSED (a fence),
+// NOT_FOUND (a delete of what is not there), INVALID (a key twice in one transaction, revision_at outside the JSON),
+// UNAVAILABLE (read-only or closed), NO_SPACE. An answer that depends on pending writes comes after they are visible.
 using CommitDone = std::function<void(Result<Committed>)>;
 
 enum class ChangeType : uint8_t { kAdded, kModified, kDeleted };
@@ -70,9 +72,9 @@ using ChangeRef = std::shared_ptr<const Change>;
 struct KindTraits {
   std::vector<std::string> fields;   // dotted paths: selectable fields and indexes
   std::vector<size_t> indexed;       // positions in `fields` that get an index
-  // Extracts labels and fields from canonical JSON. Must not call the store.
+  // Extracts labels and fields from canonical JSON (possibly without the digits of resourceVersion). Must not call the store.
   std::function<Facets(std::string_view json)> facets;
-  bool sealed = false;               // encrypt on disk (Secrets)
+  bool sealed = false;               // encrypt on disk; what was stored before stays as it is until it is written again
   bool history = true;               // false: only the newest version matters on disk (Lease, Event)
 };
 
@@ -112,14 +114,16 @@ class Store {
 
   // The change log. `sink` gets every change after `from` (0 = from now), in order, in batches that end at transaction
   // ends whenever possible. It is called one at a time, on the committing side: it must only queue. Returns
-  // EXPIRED when `from` is outside the window.
+  // EXPIRED when `from` is outside the window, INVALID when it is in the future. The first call of `sink` is made inside
+  // subscribe(), with what came after `from` (maybe nothing) and the revision at which it starts. The sink may read the
+  // store but must not subscribe, unsubscribe or close.
   using ChangeSink = std::function<void(const std::vector<ChangeRef>& changes, Revision end)>;
   virtual Result<uint64_t> subscribe(Revision from, ChangeSink sink) = 0;
   virtual void unsubscribe(uint64_t id) = 0;  // no call of the sink after it returned
 
   virtual bool read_only() const = 0;
   virtual json::Value metrics() const = 0;  // {"objects":n,"bytes":n,"revision":n,"historyBytes":n,"commits":n,...}
-  // Writes what is pending, checkpoints, closes. No commit is accepted afterwards.
+  // Writes what is pending, checkpoints, closes. No commit is accepted afterwards; reading goes on.
   virtual void close() = 0;
 };
 

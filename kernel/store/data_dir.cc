@@ -1,0 +1,83 @@
+#include "kernel/store/data_dir.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "kernel/store/seal.h"
+
+namespace pintle::kernel {
+namespace {
+
+// A file that others can read is refused rather than repaired: its content may have leaked already.
+Result<void> check_private(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) return file_error("cannot open", path, errno);
+  if ((info.st_mode & 077) == 0) return {};
+  char mode[8] = "";
+  std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(info.st_mode & 07777));
+  return Error(PINTLE_FORBIDDEN, path + " has mode " + mode + ", so others may read it; run: chmod 600 " + path);
+}
+
+Result<std::string> load_key(const std::string& path, bool may_create) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) {
+    if (errno != ENOENT) return file_error("cannot open", path, errno);
+    if (!may_create) {
+      return Error(PINTLE_INVALID, path + " is missing, and sealed objects cannot be read without it; restore it from a backup");
+    }
+    Result<std::string> key = Seal::new_key();
+    if (!key) return key;
+    const Result<void> written = write_file(path, *key, 0600);
+    if (!written) return written.error();
+    return key;
+  }
+  const Result<void> checked = check_private(path);
+  if (!checked) return checked.error();
+  Result<std::string> key = read_file(path);
+  if (key && key->size() != Seal::kKeyBytes) {
+    return Error(PINTLE_INVALID, path + " holds " + std::to_string(key->size()) + " bytes and not a key of " +
+                                     std::to_string(Seal::kKeyBytes) + "; restore it from a backup");
+  }
+  return key;
+}
+
+}  // namespace
+
+Result<DataDir> DataDir::open(const std::string& path) {
+  const Result<void> made = make_directory(path);
+  if (!made) return made.error();
+  DataDir out;
+  Result<LockFile> lock = LockFile::take(path + "/pintle.lock");
+  if (!lock) {
+    if (lock.error().code != PINTLE_CONFLICT) return lock.error();
+    return Error(PINTLE_CONFLICT, "the data directory " + path + " is in use: " + lock.error().text);
+  }
+  out.lock_ = std::move(*lock);
+  out.database_ = path + "/store.db";
+  struct stat info {};
+  if (stat(out.database_.c_str(), &info) == 0) {
+    if (!S_ISREG(info.st_mode)) return Error(PINTLE_INVALID, out.database_ + " is not a file");
+    out.fresh_ = info.st_size == 0;
+    if (access(out.database_.c_str(), R_OK | W_OK) != 0) return file_error("cannot open", out.database_, errno);
+  } else if (errno == ENOENT) {
+    out.fresh_ = true;
+  } else {
+    return file_error("cannot open", out.database_, errno);
+  }
+  Result<std::string> key = load_key(path + "/seal.key", out.fresh_);
+  if (!key) return key.error();
+  out.key_ = std::move(*key);
+  if (out.fresh_) {
+    // Made here and not by SQLite, for the mode; the files beside it inherit it.
+    const int fd = ::open(out.database_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return file_error("cannot create", out.database_, errno);
+    ::close(fd);
+  }
+  return out;
+}
+
+}  // namespace pintle::kernel
