@@ -16,6 +16,8 @@
 
 namespace pintle::kernel {
 
+class Loop;
+
 struct ClientCertificate {  // verified against the cluster's CA
   std::string common_name;
   std::vector<std::string> organizations;
@@ -49,8 +51,9 @@ class Responder {
   }
 
   // A streamed answer (chunked). After start(), write() queues a chunk and returns the bytes now queued for this connection; the
-  // caller keeps its own budget. on_drained runs when the queue fell below `low_water`; on_closed when the peer
-  // went away or write failed (at most once, also after finish()).
+  // caller keeps its own budget. on_drained runs once when the queue fell to `low_water` or below (soon, when it is there already; a
+  // second call replaces the first); on_closed when the peer went away or write failed (at most once, also after finish(); soon, when
+  // that has happened already). Both run as tasks of the executor and are dropped when the answer is complete.
   virtual void start(int code, Headers headers) = 0;
   virtual size_t write(Chunk chunk) = 0;
   virtual void finish() = 0;
@@ -60,11 +63,13 @@ class Responder {
   virtual void on_closed(std::function<void()> fn) = 0;
 
   // 101 Switching Protocols; afterwards the connection is a byte pipe: incoming bytes go to `on_data` (one at a time, in
-  // order; those that followed the request's header are delivered first), write() sends raw bytes, pause/resume stop
-  // and restart reading, finish() closes after the queue has been sent.
+  // order; those that followed the request's header are delivered first; on the connection's I/O thread, so it must not block),
+  // write() sends raw bytes, pause/resume stop and restart reading, finish() closes after the queue has been sent.
   virtual void upgrade(Headers headers, std::function<void(std::string_view)> on_data) = 0;
   virtual void pause() = 0;
   virtual void resume() = 0;
+  // The I/O loop of this connection, where descriptors that belong to an upgraded connection are served; null for an answer that has none.
+  virtual std::shared_ptr<Loop> loop() { return nullptr; }
 };
 
 using HttpHandler = std::function<void(HttpRequest&&, std::shared_ptr<Responder>)>;
@@ -81,6 +86,9 @@ struct FrontOptions {
   uint64_t header_timeout_ns = 10ull * 1000000000;
   uint64_t idle_timeout_ns = 120ull * 1000000000;
   size_t max_connections = 20000;
+  size_t max_inflight_body_bytes = 256 << 20;  // of all requests together; over it: 429
+  int io_threads = 2;
+  std::function<void(std::string)> warn;  // sentences for the log (a certificate that cannot be reloaded ...); from an I/O thread
 };
 
 // Threads: start/stop from one thread; the rest from any.
