@@ -1,5 +1,6 @@
 // Between bytes on the wire and canonical objects: decode, check fields, default, validate, encode.
 #pragma once
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,8 @@ json::Value discovery_resources(const RegistrySnapshot&, std::string_view group,
 json::Value discovery_aggregated(const RegistrySnapshot&, bool core);                    // apidiscovery.k8s.io/v2
 json::Value openapi_v3_index(const RegistrySnapshot&, const std::function<std::string(const std::string& path)>& hash);
 json::Value openapi_v3(const RegistrySnapshot&, std::string_view group, std::string_view version);
+// The same as compact text, without a tree in memory (the documents are megabytes). "" = no such group and version.
+std::string openapi_v3_text(const RegistrySnapshot&, std::string_view group, std::string_view version);
 
 // "5m", "3h12m", "2d", "<invalid>": the ages that kubectl prints.
 std::string human_duration(int64_t ns);

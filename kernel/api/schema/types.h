@@ -53,6 +53,12 @@ struct FieldType {
   std::string map_type;     // atomic, granular
   std::string patch_strategy;  // "merge", "replace", "retainKeys", "merge,retainKeys"
   std::string patch_merge_key;
+  uint8_t format_id = 0;    // index of `format` among the known formats (format.h)
+  bool duplicates_allowed = false;  // a list of type map whose keys may repeat (declared: duplicates: allow)
+  // What a zero ("" / 0 / false) in a protobuf body means: Go writes fields that were never set as zeros too.
+  // kAuto: empty strings, and numbers below `minimum`, of optional fields are "not set"; everything else counts.
+  enum class ProtoZero : uint8_t { kAuto, kKeep, kDrop } proto_zero = ProtoZero::kAuto;
+  bool inlined = false;     // copied into this type from a proto_inline field's type; JSON sees it, protobuf does not
 };
 
 struct ObjectType {
@@ -63,7 +69,15 @@ struct ObjectType {
   bool union_exactly_one = false;                     // exactly one of the members marked so (VolumeSource, Handler): see `union_fields`
   std::vector<std::string> union_fields;
   std::string owner;         // plugin
+  // As seen in JSON: finds fields of inlined types, not the inlining field itself. Null when there is none.
   const FieldType* field(std::string_view name) const;
+  // The same as an index; `hint` (the field expected next) is tried first. -1 when there is none.
+  int field_index(std::string_view name, size_t hint) const;
+
+  // Derived by TypeTable.
+  std::vector<uint16_t> by_name;  // indexes of JSON-visible fields, sorted by name
+  enum Deep : uint8_t { kHasDefaults = 1, kHasHooks = 2, kHasStoredOnly = 4 };
+  uint8_t deep = 0;               // what occurs in this type or below it
 };
 
 class TypeTable {
@@ -73,10 +87,18 @@ class TypeTable {
   size_t size() const { return types_.size(); }
   // Adds the `types` of a manifest. References may point forward or to other manifests; resolve() checks them.
   Result<void> add(const std::string& owner, const json::Value& types);
-  Result<void> resolve();  // INVALID naming the first dangling reference
+  // A type that the same owner exports again replaces the earlier one under the same id.
+  Result<void> resolve();  // INVALID naming every dangling reference; also derives what depends on other types
+
  private:
+  TypeId intern(const std::string& name, const std::string& referrer);
+  Result<TypeRef> parse_ref(std::string_view text, const std::string& referrer);
+  Result<FieldType> parse_field(const std::string& type, const std::string& name, const json::Value& v);
+  Result<void> inline_fields(TypeId id, std::vector<uint8_t>& state);
+
   std::vector<ObjectType> types_;
   std::unordered_map<std::string, TypeId> by_name_;
+  std::unordered_map<TypeId, std::string> dangling_;  // referred to and not defined -> who refers to it
 };
 
 }  // namespace pintle::kernel

@@ -1,0 +1,39 @@
+// Where in an object a walk stands: a chain of frames on the stack, written out only when somebody needs the text.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace pintle::kernel {
+
+struct PathFrame {
+  const PathFrame* up = nullptr;
+  std::string_view name;                       // member; unused when this is an item
+  size_t index = static_cast<size_t>(-1);      // item of a list
+  bool map_key = false;                        // name is a key of a map: written as [key] by bracketed()
+
+  bool is_item() const { return index != static_cast<size_t>(-1); }
+
+  // "spec.containers[0].image"; map keys as members.
+  std::string dotted() const { return write(false, true); }
+  // The same without indexes, as Go's JSON errors name fields.
+  std::string members() const { return write(false, false); }
+  // "metadata.labels[app]": as field errors name map entries.
+  std::string bracketed() const { return write(true, true); }
+
+ private:
+  std::string write(bool brackets, bool indexes) const {
+    std::string s = up ? up->write(brackets, indexes) : std::string();
+    if (is_item()) {
+      if (indexes) s += "[" + std::to_string(index) + "]";
+    } else if (map_key && brackets) {
+      s += "[" + std::string(name) + "]";
+    } else if (!name.empty()) {
+      if (!s.empty()) s += '.';
+      s += name;
+    }
+    return s;
+  }
+};
+
+}  // namespace pintle::kernel
