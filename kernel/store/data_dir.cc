@@ -22,7 +22,36 @@ Result<void> check_private(const std::string& path) {
   return Error(PINTLE_FORBIDDEN, path + " has mode " + mode + ", so others may read it; run: chmod 600 " + path);
 }
 
-Result<std::string> load_key(const std::string& path, bool may_create) {
+}  // namespace
+
+Result<DataDir> DataDir::open(const std::string& path) {
+  const Result<void> made = make_directory(path);
+  if (!made) return made.error();
+  DataDir out;
+  Result<LockFile> lock = LockFile::take(path + "/pintle.lock");
+  if (!lock) {
+    if (lock.error().code != PINTLE_CONFLICT) return lock.error();
+    return Error(PINTLE_CONFLICT, "the data directory " + path + " is in use: " + lock.error().text);
+  }
+  out.lock_ = std::move(*lock);
+  out.database_ = path + "/store.db";
+  out.key_file_ = path + "/seal.key";
+  struct stat info {};
+  if (stat(out.database_.c_str(), &info) == 0) {
+    if (!S_ISREG(info.st_mode)) return Error(PINTLE_INVALID, out.database_ + " is not a file");
+    if (access(out.database_.c_str(), R_OK | W_OK) != 0) return file_error("cannot open", out.database_, errno);
+    return out;
+  }
+  if (errno != ENOENT) return file_error("cannot open", out.database_, errno);
+  // Made here and not by SQLite, for the mode; the files beside it inherit it.
+  const int fd = ::open(out.database_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return file_error("cannot create", out.database_, errno);
+  ::close(fd);
+  return out;
+}
+
+Result<std::string> DataDir::load_key(bool may_create) const {
+  const std::string& path = key_file_;
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) {
     if (errno != ENOENT) return file_error("cannot open", path, errno);
@@ -43,41 +72,6 @@ Result<std::string> load_key(const std::string& path, bool may_create) {
                                      std::to_string(Seal::kKeyBytes) + "; restore it from a backup");
   }
   return key;
-}
-
-}  // namespace
-
-Result<DataDir> DataDir::open(const std::string& path) {
-  const Result<void> made = make_directory(path);
-  if (!made) return made.error();
-  DataDir out;
-  Result<LockFile> lock = LockFile::take(path + "/pintle.lock");
-  if (!lock) {
-    if (lock.error().code != PINTLE_CONFLICT) return lock.error();
-    return Error(PINTLE_CONFLICT, "the data directory " + path + " is in use: " + lock.error().text);
-  }
-  out.lock_ = std::move(*lock);
-  out.database_ = path + "/store.db";
-  struct stat info {};
-  if (stat(out.database_.c_str(), &info) == 0) {
-    if (!S_ISREG(info.st_mode)) return Error(PINTLE_INVALID, out.database_ + " is not a file");
-    out.fresh_ = info.st_size == 0;
-    if (access(out.database_.c_str(), R_OK | W_OK) != 0) return file_error("cannot open", out.database_, errno);
-  } else if (errno == ENOENT) {
-    out.fresh_ = true;
-  } else {
-    return file_error("cannot open", out.database_, errno);
-  }
-  Result<std::string> key = load_key(path + "/seal.key", out.fresh_);
-  if (!key) return key.error();
-  out.key_ = std::move(*key);
-  if (out.fresh_) {
-    // Made here and not by SQLite, for the mode; the files beside it inherit it.
-    const int fd = ::open(out.database_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) return file_error("cannot create", out.database_, errno);
-    ::close(fd);
-  }
-  return out;
 }
 
 }  // namespace pintle::kernel

@@ -13,18 +13,16 @@ namespace pintle::kernel {
 
 class DataDir {
  public:
-  // CONFLICT: another process has it. FORBIDDEN: permissions, also of a key file that others may read. INVALID: there
-  // is a database but no key, or something that is no key.
+  // Makes the folder and an empty database file when they are absent. CONFLICT: another process has it. FORBIDDEN: permissions.
   static Result<DataDir> open(const std::string& path);
   const std::string& database() const { return database_; }
-  const std::string& key() const { return key_; }
-  // The database is still to be made (absent or empty).
-  bool fresh() const { return fresh_; }
+  // `may_create`: the database is new, so a missing key is made. FORBIDDEN: others may read the file. INVALID: it is
+  // missing, or holds something else.
+  Result<std::string> load_key(bool may_create) const;
 
  private:
   LockFile lock_;
-  std::string database_, key_;
-  bool fresh_ = false;
+  std::string database_, key_file_;
 };
 
 }  // namespace pintle::kernel

@@ -45,7 +45,6 @@ class SqliteBackend final : public Backend {
       : executor_(executor),
         database_(dir.database()),
         dir_(std::move(dir)),
-        seal_(dir_.key()),
         checkpoints_(std::make_shared<Checkpoints>()) {}
   ~SqliteBackend() override { close(); }
 
@@ -74,6 +73,7 @@ class SqliteBackend final : public Backend {
 
   Result<void> identify();
   Result<void> create();
+  Result<void> load_seal();
   Result<void> check_seal();
   Result<void> prepare();
   Result<void> write(const Group& group);
@@ -82,7 +82,7 @@ class SqliteBackend final : public Backend {
   Executor& executor_;
   const std::string database_;
   DataDir dir_;
-  Seal seal_;
+  std::unique_ptr<Seal> seal_;
   Connection db_;
   Statement begin_, commit_, rollback_, put_, delete_, revision_, epoch_;
   std::shared_ptr<Checkpoints> checkpoints_;
@@ -100,6 +100,7 @@ uint64_t file_size(const std::string& path) {
 Result<void> SqliteBackend::open() {
   Result<void> step = db_.open(database_);
   if (step) step = identify();
+  if (step) step = load_seal();
   // The last frame of every commit is synced before it is answered; checkpoints never happen inside a commit.
   if (step) {
     step = db_.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
@@ -110,6 +111,7 @@ Result<void> SqliteBackend::open() {
   if (step) step = checkpoints_->connection.open(database_);
   if (step) step = checkpoints_->connection.execute("PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;");
   if (step) step = prepare();
+  since_checkpoint_ = file_size(wal());  // left behind by a process that was killed
   return step;
 }
 
@@ -146,8 +148,15 @@ Result<void> SqliteBackend::identify() {
   return {};
 }
 
+Result<void> SqliteBackend::load_seal() {
+  const Result<std::string> key = dir_.load_key(empty_);
+  if (!key) return key.error();
+  seal_ = std::make_unique<Seal>(*key);
+  return {};
+}
+
 Result<void> SqliteBackend::create() {
-  const Result<std::string> check = seal_.close(kSealCheck, "meta");
+  const Result<std::string> check = seal_->close(kSealCheck, "meta");
   if (!check) return check.error();
   Result<void> step = db_.execute("BEGIN IMMEDIATE; PRAGMA application_id=" + std::to_string(kApplicationId) +
                                   "; PRAGMA user_version=" + std::to_string(kFormat) + ";" + kSchema);
@@ -170,7 +179,7 @@ Result<void> SqliteBackend::check_seal() {
   const Result<void> prepared = db_.prepare("SELECT value FROM meta WHERE name='seal'", select);
   if (!prepared) return prepared;
   if (select.step() != SQLITE_ROW) return Error(PINTLE_INVALID, database_ + " is damaged: the seal is missing");
-  const Result<std::string> opened = seal_.open(select.bytes(0), "meta");
+  const Result<std::string> opened = seal_->open(select.bytes(0), "meta");
   if (!opened || *opened != kSealCheck) {
     return Error(PINTLE_INVALID, "seal.key beside " + database_ + " is not the key this database was made with");
   }
@@ -201,7 +210,7 @@ Result<LoadedState> SqliteBackend::load(const std::function<void(StoredRow)>& ea
     row.sealed = rows.integer(6) != 0;
     const std::string name = "\"" + row.key.ns + "/" + row.key.name + "\" of " + row.key.kind;
     if (row.sealed) {
-      Result<std::string> opened = seal_.open(rows.bytes(7), bound_to(row.key, row.revision));
+      Result<std::string> opened = seal_->open(rows.bytes(7), bound_to(row.key, row.revision));
       if (!opened) return Error(PINTLE_INVALID, database_ + " is damaged: " + name + " does not unseal");
       row.json = std::move(*opened);
     } else {
@@ -231,7 +240,7 @@ Result<void> SqliteBackend::write(const Group& group) {
     const Key& key = write.object->key();
     std::string_view body = write.object->json();
     if (write.sealed) {
-      Result<std::string> closed = seal_.close(body, bound_to(key, write.object->revision()));
+      Result<std::string> closed = seal_->close(body, bound_to(key, write.object->revision()));
       if (!closed) return closed.error();
       sealed = std::move(*closed);
       body = sealed;
