@@ -97,6 +97,7 @@ const pintle_object_api* object_api() {
       [](const pintle_object* o) -> uint64_t { return o->object->revision(); },
       path,
       field,
+      [](const pintle_object* o) { return bytes(o->object->key().kind); },
   };
   return &kApi;
 }

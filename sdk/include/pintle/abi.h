@@ -146,6 +146,8 @@ typedef struct {
   uint32_t (*path)(const pintle_host*, pintle_bytes dotted);
   /* JSON text of the field, or {0,0} when absent. Cached per object revision. */
   pintle_bytes (*field)(const pintle_object*, uint32_t path);
+  /* The kind as the store names it: "pods", "deployments.apps". For watches on "*". */
+  pintle_bytes (*kind)(const pintle_object*);
 } pintle_object_api;
 
 /* A kind is named "<plural>.<group>" ("pods", "deployments.apps"). */

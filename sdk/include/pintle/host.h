@@ -165,6 +165,10 @@ class Object {
   explicit operator bool() const { return raw_ != nullptr; }
   std::string_view raw() const { return raw_ ? view(api_->raw(raw_)) : std::string_view(); }
   uint64_t revision() const { return raw_ ? api_->revision(raw_) : 0; }
+  // "pods", "deployments.apps"; "" from a host that is too old to say.
+  std::string_view kind() const {
+    return raw_ && api_->size > offsetof(pintle_object_api, kind) ? view(api_->kind(raw_)) : std::string_view();
+  }
   // JSON text of a field by a path id from Host::path, "" when absent. No parse of the whole object.
   std::string_view field(uint32_t path) const { return raw_ ? view(api_->field(raw_, path)) : std::string_view(); }
   // As field(), for strings without escapes (names, uids, phases): the text between the quotes.

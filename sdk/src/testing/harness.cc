@@ -104,7 +104,7 @@ struct Harness::State {
 
   void notify(pintle_event_type type, pintle_object* object, pintle_object* previous) {
     for (pintle_watch* w : watches) {
-      if (w->ended || w->kind != object->kind) continue;
+      if (w->ended || (w->kind != "*" && w->kind != object->kind)) continue;
       const std::string ns(object->value.at("metadata.namespace").as_string());
       if (!w->ns.empty() && w->ns != ns) continue;
       ++object->references;
@@ -295,7 +295,8 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
           const json::Value& v = o->value.at(dotted);
           if (v.is_null()) return {nullptr, 0};
           return bytes(const_cast<pintle_object*>(o)->fields.try_emplace(dotted, v.dump()).first->second);
-        }};
+        },
+        [](const pintle_object* o) { return bytes(o->kind); }};
     static constexpr pintle_store_api store{
         sizeof(pintle_store_api),
         [](const pintle_host* h, const pintle_key* k, pintle_object** out, pintle_error* e) {
@@ -327,7 +328,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
           *out = w;
           if (q->revision == 0) {
             for (auto& [key, o] : st.objects) {
-              if (std::get<0>(key) != w->kind || (!w->ns.empty() && std::get<1>(key) != w->ns)) continue;
+              if ((w->kind != "*" && std::get<0>(key) != w->kind) || (!w->ns.empty() && std::get<1>(key) != w->ns)) continue;
               ++o->references;
               st.own.push_back([&st, w, o = o] {
                 if (!w->ended) {
