@@ -198,7 +198,7 @@ Result<Kind> parse_kind(const std::string& owner, const json::Value& v, const Ty
   Reader r(v, "kind " + std::string(v["kind"].as_string("?")));
   r.only({"group", "kind", "plural", "singular", "shortNames", "categories", "namespaced", "versions", "nameFormat", "generation",
           "statusReset", "selectable", "selectableAlias", "indexed", "immutable", "sealed", "history", "expiresAfter", "hooks",
-          "columns", "subresources", "supported", "sameStorageAs", "verbs", "renames"});
+          "columns", "subresources", "supported", "sameStorageAs", "verbs", "renames", "scopes"});
   r.text("group", k.group);
   r.text("kind", k.kind);
   r.text("plural", k.plural);
@@ -206,6 +206,7 @@ Result<Kind> parse_kind(const std::string& owner, const json::Value& v, const Ty
   r.texts("shortNames", k.short_names);
   r.texts("categories", k.categories);
   r.flag("namespaced", k.namespaced);
+  r.flag("scopes", k.scopes);
   r.text("nameFormat", k.name_format);
   r.texts("generation", k.generation);
   r.flag("statusReset", k.status_reset);
