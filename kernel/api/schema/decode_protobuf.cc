@@ -170,13 +170,7 @@ class Decoder {
     const size_t slash = api_version.find('/');
     const std::string group = slash == std::string::npos ? "" : api_version.substr(0, slash);
     const std::string version = slash == std::string::npos ? api_version : api_version.substr(slash + 1);
-    const TypeTable& types = registry_.types;
-    if (const auto k = registry_.find_kind(group, kind))
-      if (const Version* v = k->version(version)) return speaks_protobuf(v->type, kind);
-    // Bodies of subresources and options are no kinds of their own.
-    const std::string folder = group.empty() ? "core" : group.substr(0, group.find('.'));
-    for (const std::string& name : {"api." + folder + "." + version + "." + kind, "apimachinery.pkg.apis.meta.v1." + kind})
-      if (const TypeId id = types.find(name); id != kNoType) return speaks_protobuf(id, kind);
+    if (const TypeId id = registry_.body_type(group, version, kind); id != kNoType) return speaks_protobuf(id, kind);
     throw Wrong{"no kind \"" + kind + "\" is registered for version \"" + api_version + "\""};
   }
 

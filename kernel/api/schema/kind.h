@@ -20,6 +20,7 @@ struct Column {  // of a Table
 struct Subresource {
   std::string name;         // "status", "scale", "finalize", "exec", "binding", "eviction"
   std::string kind_group, kind_version, kind_name;  // of its body ("policy","v1","Eviction"); same as the parent's when empty
+  std::string type;                // type of its body when a plugin says so ("api.policy.v1.Eviction"); may be another plugin's
   std::vector<std::string> verbs;  // "get","update","patch","create"
   enum class Mode { kStatus, kScale, kFinalize, kConnect, kHook } mode = Mode::kHook;
   std::string provider;      // plugin that serves it; "" = the kind's owner
@@ -78,6 +79,11 @@ struct RegistrySnapshot {
   std::shared_ptr<const Kind> find(std::string_view group, std::string_view version, std::string_view plural) const;
   std::shared_ptr<const Kind> find_kind(std::string_view group, std::string_view kind) const;
   std::shared_ptr<const Kind> by_name(std::string_view storage_name) const;  // "deployments.apps"; also hidden ones
+  // Type of a subresource's body, seen at a version of its kind; the kind's own type when it has no other. kNoType when
+  // nobody exports it.
+  TypeId body_type(const Kind& kind, const Version& version, const Subresource& subresource) const;
+  // Type of a body by what it says of itself: a kind, the body of a subresource, or options ("v1", "DeleteOptions").
+  TypeId body_type(std::string_view group, std::string_view version, std::string_view kind) const;
 };
 
 // Threads: any. Writers are serialised inside.

@@ -146,7 +146,7 @@ Subresource::Mode default_mode(std::string_view name) {
 Result<void> read_subresources(Kind& k, Reader& r) {
   for (const json::Member& m : r["subresources"].members()) {
     Reader s(m.value, r.where() + ".subresources." + m.key);
-    s.only({"mode", "group", "version", "kind", "verbs", "provider", "stream", "specReplicas", "statusReplicas", "selector"});
+    s.only({"mode", "group", "version", "kind", "type", "verbs", "provider", "stream", "specReplicas", "statusReplicas", "selector"});
     Subresource sub;
     sub.name = m.key;
     sub.mode = default_mode(m.key);
@@ -167,6 +167,7 @@ Result<void> read_subresources(Kind& k, Reader& r) {
     s.text("group", sub.kind_group);
     s.text("version", sub.kind_version);
     s.text("kind", sub.kind_name);
+    s.text("type", sub.type);
     s.texts("verbs", sub.verbs);
     s.text("provider", sub.provider);
     s.text("stream", sub.stream);

@@ -47,7 +47,7 @@ class Writer {
     if (kinds_.empty()) return "";
     for (const Served& s : kinds_) {
       reach(s.type);
-      for (const Subresource& sub : s.kind->subresources) reach(body_type(*s.kind, s.type, sub));
+      for (const Subresource& sub : s.kind->subresources) reach(body_type(*s.kind, sub));
     }
     for (const char* name : {kListMeta, kDeleteOptions, kStatus}) reach(types_.find(name));
     out_ = R"({"openapi":"3.0.0","info":{"title":"Pintle","version":"v1.35.0"},"paths":{)";
@@ -96,13 +96,7 @@ class Writer {
     }
   }
 
-  TypeId body_type(const Kind& k, TypeId own, const Subresource& s) const {
-    if (s.kind_name.empty() || s.kind_name == k.kind) return own;
-    const std::string group = s.kind_version.empty() ? k.group : s.kind_group;
-    const std::string version = s.kind_version.empty() ? version_ : s.kind_version;
-    const std::string folder = group.empty() ? "core" : group.substr(0, group.find('.'));
-    return types_.find("api." + folder + "." + version + "." + s.kind_name);
-  }
+  TypeId body_type(const Kind& k, const Subresource& s) const { return registry_.body_type(k, *k.version(version_), s); }
 
   // -- schemas
 
@@ -236,7 +230,7 @@ class Writer {
     for (const Served& s : kinds_) {
       if (s.type == id) out.push_back({s.kind->group, version_, s.kind->kind});
       for (const Subresource& sub : s.kind->subresources) {
-        if (sub.kind_name.empty() || sub.kind_name == s.kind->kind || body_type(*s.kind, s.type, sub) != id) continue;
+        if (sub.kind_name.empty() || sub.kind_name == s.kind->kind || body_type(*s.kind, sub) != id) continue;
         const bool own = sub.kind_version.empty();
         GroupVersionKind g{own ? s.kind->group : sub.kind_group, own ? version_ : sub.kind_version, sub.kind_name};
         bool there = false;
@@ -338,7 +332,7 @@ class Writer {
   }
 
   void subresource_path(const std::string& at, const Served& s, const Subresource& sub) {
-    const TypeId body = body_type(*s.kind, s.type, sub);
+    const TypeId body = body_type(*s.kind, sub);
     const std::string name = body == kNoType ? "" : component(types_.get(body).name);
     const bool stream = sub.mode == Subresource::Mode::kConnect;
     GroupVersionKind own{s.kind->group, version_, s.kind->kind};
