@@ -181,8 +181,9 @@ class Core final : public Plugin, public ResourceProvider, public ControllerProv
     const auto before = request["old"]["spec"]["nodeName"].as_string(), now = request["object"]["spec"]["nodeName"].as_string();
     if (!before.empty() || now.empty()) return;
     if (request["user"].as_string() == "system:plugin:scheduling" || request["subresource"].as_string() == "binding") return;
-    throw Error(PINTLE_INVALID,
-                "spec.nodeName: Forbidden: pod updates may not bind a pod; create a Binding at its subresource \"binding\" instead");
+    Causes causes;
+    causes.forbidden("spec.nodeName", "pod updates may not bind a pod; create a Binding at its subresource \"binding\" instead");
+    throw Error(PINTLE_INVALID, std::string(causes.list()[0]["message"].as_string()), json::Value::object({{"causes", causes.list()}}));
   }
 
   const json::Value config_;

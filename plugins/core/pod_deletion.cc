@@ -2,8 +2,6 @@
 
 #include <string>
 
-#include "pintle/result.h"
-
 namespace pintle::core {
 
 json::Value delete_pod(const json::Value& pod, const json::Value& options) {
@@ -17,7 +15,6 @@ json::Value delete_pod(const json::Value& pod, const json::Value& options) {
     const int64_t granted = meta["deletionGracePeriodSeconds"].as_int();
     // Asked again without a wish: what was granted stays.
     if (!options["gracePeriodSeconds"].is_int() || grace > granted) grace = granted;
-    if (granted == 0 && grace == 0) grace = pod["spec"]["terminationGracePeriodSeconds"].as_int(30);
   }
   if (grace == 0) return json::Value::object({{"action", "immediate"}});
   return json::Value::object({{"action", "grace"}, {"gracePeriodSeconds", grace}});
@@ -26,14 +23,8 @@ json::Value delete_pod(const json::Value& pod, const json::Value& options) {
 json::Value delete_namespace(const json::Value& ns) {
   const std::string name(ns["metadata"]["name"].as_string());
   for (const char* kept : {"default", "kube-system", "kube-public", "kube-node-lease"})
-    if (name == kept)
-      throw Error(PINTLE_FORBIDDEN, "namespaces \"" + name + "\" is forbidden: this namespace may not be deleted");
+    if (name == kept) return json::Value::object({{"action", "deny"}, {"message", "this namespace may not be deleted"}});
   if (ns["spec"]["finalizers"].empty()) return json::Value::object({{"action", "immediate"}});
-  if (ns["metadata"].contains("deletionTimestamp"))
-    throw Error(PINTLE_CONFLICT,
-                "Operation cannot be fulfilled on namespaces \"" + name +
-                    "\": The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will "
-                    "automatically be purged by the system.");
   json::Value object = ns;
   object.make("status.phase") = "Terminating";
   return json::Value::object({{"action", "grace"}, {"gracePeriodSeconds", 0}, {"object", std::move(object)}});
