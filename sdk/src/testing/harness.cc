@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <deque>
 #include <map>
 #include <optional>
@@ -162,8 +163,15 @@ struct Harness::State {
     return true;
   }
 
+  static uint64_t clock() {
+    timespec t{};
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return static_cast<uint64_t>(t.tv_sec) * 1000000000 + static_cast<uint64_t>(t.tv_nsec);
+  }
+
   // One step; false when nothing can happen before `until`.
   bool step(uint64_t until) {
+    if (options.real_time) now = clock();
     if (!own.empty()) {
       auto fn = std::move(own.front());
       own.pop_front();
@@ -187,9 +195,19 @@ struct Harness::State {
     pintle_timer* next = nullptr;
     for (auto* t : timers)
       if (!t->fired && (!next || std::tie(t->at, t->order) < std::tie(next->at, next->order))) next = t;
-    if (!fds.empty()) {
+    if (options.real_time) {
+      if (next && next->at <= now) {
+        next->fired = true;
+        next->fn(next->ctx);
+        return true;
+      }
+      if (now >= until || (fds.empty() && !next)) return false;
+    }
+    if (!fds.empty() || options.real_time) {
       // A descriptor may answer in real time: give it a moment before virtual time jumps.
-      const int ready = poll(fds.data(), fds.size(), next && next->at <= now ? 0 : 20);
+      int wait_ms = next && next->at <= now ? 0 : 20;
+      if (options.real_time && next) wait_ms = static_cast<int>(std::min<uint64_t>(20, (next->at - now) / 1000000 + 1));
+      const int ready = poll(fds.data(), fds.size(), wait_ms);
       if (ready > 0) {
         for (size_t i = 0; i < fds.size(); ++i) {
           if (!fds[i].revents || who[i]->ended) continue;
@@ -208,6 +226,7 @@ struct Harness::State {
         }
         return true;
       }
+      if (options.real_time) return true;
     }
     if (next && next->at <= until) {
       now = std::max(now, next->at);
@@ -237,6 +256,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.options = std::move(options);
   s.random.seed(s.options.seed);
+  if (s.options.real_time) s.now = State::clock();
   s.box.harness = this;
   s.box.state = &s;
   s.box.host = {sizeof(pintle_host), PINTLE_ABI_MAJOR, PINTLE_ABI_MINOR, "testing",

@@ -24,6 +24,7 @@ struct HarnessOptions {
   std::string library;         // path of the .so
   std::string config = "{}";
   uint64_t seed = 1;           // of the random service
+  bool real_time = false;      // timers take their time: for plugins that talk to a real daemon
   // Answers peer calls: (slot, interface id, method, request) -> reply.
   std::function<Result<json::Value>(const std::string&, const std::string&, uint32_t, const json::Value&)> peer = {};
 };
