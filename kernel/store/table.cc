@@ -33,13 +33,15 @@ void Table::set_traits(std::shared_ptr<const KindTraits> traits,
 }
 
 const Version* Table::newest(const std::string& ns, const std::string& name) const {
-  const auto at = chains_.find(NsName(ns, name));
+  const auto at = chains_.find(NsNameView(ns, name));
   return at == chains_.end() ? nullptr : &at->second.newest;
 }
 
 void Table::add(Version version) {
   const Key& key = version.object->key();
-  const auto [at, fresh] = chains_.try_emplace(NsName(key.ns, key.name));
+  auto at = chains_.lower_bound(NsNameView(key.ns, key.name));
+  const bool fresh = at == chains_.end() || at->first.first != key.ns || at->first.second != key.name;
+  if (fresh) at = chains_.emplace_hint(at, NsName(key.ns, key.name), Chain());
   Chain& chain = at->second;
   const bool was_live = !fresh && !chain.newest.deleted;
   if (was_live) bytes_ -= chain.newest.object->json().size();
@@ -60,7 +62,7 @@ void Table::add(Version version) {
 }
 
 void Table::forget(const Key& key, Revision revision, std::vector<ObjectRef>& dropped) {
-  const auto at = chains_.find(NsName(key.ns, key.name));
+  const auto at = chains_.find(NsNameView(key.ns, key.name));
   if (at == chains_.end()) return;
   Chain& chain = at->second;
   // A version is invisible from the moment its successor exists.

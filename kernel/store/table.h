@@ -26,6 +26,7 @@ struct Version {
 class Table {
  public:
   using NsName = std::pair<std::string, std::string>;
+  using NsNameView = std::pair<std::string_view, std::string_view>;
 
   // Null until the kind is registered.
   const std::shared_ptr<const KindTraits>& traits() const { return traits_; }
@@ -59,10 +60,15 @@ class Table {
     Version newest;
     std::vector<Version> older;  // oldest first
   };
-  using Chains = std::map<NsName, Chain>;
+  // Looking up needs no copies of the strings.
   struct ByKey {
-    bool operator()(const NsName* a, const NsName* b) const { return *a < *b; }
+    using is_transparent = void;
+    static NsNameView view(const NsName& key) { return {key.first, key.second}; }
+    static NsNameView view(const NsName* key) { return {key->first, key->second}; }
+    static NsNameView view(const NsNameView& key) { return key; }
+    bool operator()(const auto& a, const auto& b) const { return view(a) < view(b); }
   };
+  using Chains = std::map<NsName, Chain, ByKey>;
   // Which keys have (in any version kept) a value, and in how many versions.
   using Index = std::unordered_map<std::string, std::map<const NsName*, uint32_t, ByKey>>;
 
