@@ -66,14 +66,13 @@ void Loop::stop() {
   epoll_ = wake_ = -1;
 }
 
-void Loop::post(std::function<void()> task) {
-  std::unique_lock lock(mutex_);
-  if (stopping_) {
-    lock.unlock();  // the task dies outside the lock: what it holds may post again
-    return;
-  }
+bool Loop::post(std::function<void()> task) {
+  // A refused task dies after the lock has been released: what it holds may post again.
+  std::lock_guard lock(mutex_);
+  if (stopping_) return false;
   tasks_.push_back(std::move(task));
   if (tasks_.size() == 1 && wake_ >= 0) eventfd_write(wake_, 1);
+  return true;
 }
 
 void Loop::after(uint64_t delay_ns, std::function<void()> task) {

@@ -35,8 +35,8 @@ class Loop {
   // Runs the tasks posted so far, then ends and joins the thread. Timers that did not run are dropped, sources forgotten. Idempotent.
   void stop();
 
-  // Runs `task` on the loop, after those posted before it. Dropped when the loop has been stopped.
-  void post(std::function<void()> task);
+  // Runs `task` on the loop, after those posted before it. False: dropped, because the loop has been stopped.
+  bool post(std::function<void()> task);
   // Runs `task` on the loop once, not before `delay_ns` from now. There is no cancel: let the task look whether it is still wanted.
   void after(uint64_t delay_ns, std::function<void()> task);
   bool in_loop() const { return std::this_thread::get_id() == thread_id_.load(std::memory_order_acquire); }

@@ -38,6 +38,24 @@ bool has_encoded_slash(std::string_view raw) {
   return false;
 }
 
+Refusal check_path(std::string_view path) {
+  for (const char c : path) {
+    const auto u = static_cast<unsigned char>(c);
+    if (u < 0x20 || u == 0x7f) return {400, "the request path holds a control character"};
+  }
+  if (!is_utf8(path)) return {400, "the request path is not valid UTF-8"};
+  for (size_t i = 0; i < path.size();) {  // path[i] is '/'
+    const size_t end = std::min(path.find('/', i + 1), path.size());
+    const std::string_view segment = path.substr(i + 1, end - i - 1);
+    if (segment.empty() && end != path.size()) return {400, "the request path holds an empty segment (\"//\")"};
+    if (segment == "." || segment == "..") return {400, "the request path holds a \".\" or \"..\" segment"};
+    i = end;
+  }
+  return {};
+}
+
+}  // namespace
+
 bool is_utf8(std::string_view s) {
   for (size_t i = 0; i < s.size();) {
     const auto c = static_cast<unsigned char>(s[i]);
@@ -60,24 +78,6 @@ bool is_utf8(std::string_view s) {
   }
   return true;
 }
-
-Refusal check_path(std::string_view path) {
-  for (const char c : path) {
-    const auto u = static_cast<unsigned char>(c);
-    if (u < 0x20 || u == 0x7f) return {400, "the request path holds a control character"};
-  }
-  if (!is_utf8(path)) return {400, "the request path is not valid UTF-8"};
-  for (size_t i = 0; i < path.size();) {  // path[i] is '/'
-    const size_t end = std::min(path.find('/', i + 1), path.size());
-    const std::string_view segment = path.substr(i + 1, end - i - 1);
-    if (segment.empty() && end != path.size()) return {400, "the request path holds an empty segment (\"//\")"};
-    if (segment == "." || segment == "..") return {400, "the request path holds a \".\" or \"..\" segment"};
-    i = end;
-  }
-  return {};
-}
-
-}  // namespace
 
 Refusal decode_target(HttpRequest& request) {
   std::string_view raw = request.target;

@@ -12,4 +12,7 @@ namespace pintle::kernel {
 // "//", segments "." and "..", an encoded slash, control characters, broken percent-encoding, a decoded path that is not UTF-8.
 Refusal decode_target(HttpRequest& request);
 
+// Strict: no overlong forms, no surrogates.
+bool is_utf8(std::string_view text);
+
 }  // namespace pintle::kernel
