@@ -23,6 +23,7 @@ void close_fd(int& fd) {
 
 std::shared_ptr<StreamSession> StreamSession::start(const Host& host, Ends ends, std::function<void()> done) {
   std::shared_ptr<StreamSession> s(new StreamSession(host, std::move(ends), std::move(done)));
+  s->self_ = s;
   s->strand_->post([s] {
     for (int fd : {s->ends_.engine, s->ends_.in, s->ends_.out, s->ends_.err})
       if (fd >= 0) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -143,6 +144,7 @@ void StreamSession::on_client(int which, uint32_t events) {
 
 void StreamSession::finish() {
   if (std::exchange(finished_, true)) return;
+  const auto alive = std::move(self_);
   engine_watch_.reset();
   in_watch_.reset();
   out_watch_.reset();

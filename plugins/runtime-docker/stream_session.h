@@ -49,6 +49,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   bool in_open_ = false, engine_open_ = true, engine_shut_ = false, finished_ = false;
   std::string captured_out_, captured_err_;
   std::shared_ptr<Strand> strand_;
+  std::shared_ptr<StreamSession> self_;  // alive until finished, whoever else holds it
 };
 
 // A TCP connection to 127.0.0.1:port inside the network namespace of process `pid`. Blocks shortly. -1 and errno when it fails.
