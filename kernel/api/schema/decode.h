@@ -12,7 +12,7 @@ Result<Decoded> decode_json(std::string_view body);
 Result<Decoded> decode_yaml(std::string_view body);
 Result<Decoded> decode_protobuf(std::string_view body, const RegistrySnapshot& registry);
 
-bool is_utf8(std::string_view s);
+bool valid_utf8(std::string_view s);
 // Levels of nesting: 1 for a scalar. Stops counting above `limit`.
 int depth_of(const json::Value& v, int limit);
 Error unsupported_media(std::string_view accepted);

@@ -16,7 +16,7 @@ std::string media_type(std::string_view content_type) {
 
 }  // namespace
 
-bool is_utf8(std::string_view s) {
+bool valid_utf8(std::string_view s) {
   const auto* p = reinterpret_cast<const unsigned char*>(s.data());
   const auto* end = p + s.size();
   while (p < end) {

@@ -72,7 +72,7 @@ class Input {
 };
 
 std::string text_of(std::string_view s) {
-  if (!is_utf8(s)) fail("string field contains invalid UTF-8");
+  if (!valid_utf8(s)) fail("string field contains invalid UTF-8");
   return std::string(s);
 }
 

@@ -245,7 +245,7 @@ bool flow_too_deep(std::string_view s) {
 
 Result<Decoded> decode_yaml(std::string_view body) {
   const auto bad = [](const std::string& text) { return Error(PINTLE_BAD_REQUEST, text); };
-  if (!is_utf8(body)) return bad("error converting YAML to JSON: yaml: invalid UTF-8");
+  if (!valid_utf8(body)) return bad("error converting YAML to JSON: yaml: invalid UTF-8");
   if (flow_too_deep(body)) return bad("error converting YAML to JSON: yaml: nested deeper than 256 levels");
   ViewBuffer buffer(body);
   std::istream in(&buffer);
