@@ -1,0 +1,14 @@
+// What a pod asks for that this agent cannot do. Such a pod stays Pending and says why; nothing is ignored.
+//
+// Threads: pure function.
+#pragma once
+#include <string>
+
+#include "pintle/json.h"
+
+namespace pintle::node_agent {
+
+// "" = everything is supported; else a sentence that names the first field that is not.
+std::string unsupported(const json::Value& pod);
+
+}  // namespace pintle::node_agent
