@@ -109,7 +109,12 @@ class Loop : public std::enable_shared_from_this<Loop> {
         ++in_hand_;
       }
       std::vector<std::string> keys = queue_->take(batch_);
-      if (keys.empty()) return release();
+      if (keys.empty()) {
+        release();
+        // A key that came between take() and release() found all workers busy.
+        if (queue_->waiting() == 0) return;
+        continue;
+      }
       reconcile(std::move(keys));
     }
   }

@@ -1,0 +1,461 @@
+#include "kernel/plugin/plugins_controller.h"
+
+#include <algorithm>
+
+#include "kernel/base/log.h"
+#include "kernel/plugin/host_services.h"
+#include "kernel/plugin/module.h"
+#include "pintle/if/controller.h"
+#include "pintle/if/http.h"
+#include "pintle/if/resource.h"
+
+extern "C" const char pintle_manifest_json[];
+
+namespace pintle::kernel {
+
+PluginsController::PluginsController(KernelServices& services, PluginCalls& calls, Config config, std::string modules_directory,
+                                     InstanceFactory factory)
+    : services_(services),
+      calls_(calls),
+      config_(std::move(config)),
+      modules_directory_(std::move(modules_directory)),
+      factory_(std::move(factory)),
+      inventory_(services.executor, config_.plugin_directories, [this] { kick(); }),
+      events_(services.executor, services.pipeline) {}
+
+PluginsController::~PluginsController() {
+  for (const uint64_t id : watches_)
+    if (id) services_.bus.unwatch(id);
+}
+
+void PluginsController::strand(std::function<void()> fn) {
+  std::lock_guard lock(strand_mutex_);
+  strand_queue_.push_back(std::move(fn));
+  if (strand_running_) return;
+  strand_running_ = true;
+  services_.executor.post([self = shared_from_this()] { self->run_strand(); });
+}
+
+void PluginsController::run_strand() {
+  for (;;) {
+    std::function<void()> fn;
+    {
+      std::lock_guard lock(strand_mutex_);
+      if (strand_queue_.empty()) {
+        strand_running_ = false;
+        return;
+      }
+      fn = std::move(strand_queue_.front());
+      strand_queue_.pop_front();
+    }
+    fn();
+  }
+}
+
+void PluginsController::kick() {
+  strand([self = shared_from_this()] { self->step(); });
+}
+
+void PluginsController::later(uint64_t delay_ns) {
+  const uint64_t at = services_.executor.now() + delay_ns;
+  if (timer_ != 0 && timer_at_ <= at) return;
+  if (timer_ != 0) services_.executor.cancel(timer_);
+  timer_at_ = at;
+  timer_ = services_.executor.after(delay_ns, [weak = weak_from_this()] {
+    if (auto self = weak.lock())
+      self->strand([self] {
+        self->timer_ = 0;
+        self->step();
+      });
+  });
+}
+
+Result<void> PluginsController::prepare() {
+  inventory_.scan();
+  const json::Value own = json::parse_or_null(pintle_manifest_json);
+  if (auto r = services_.pipeline.registry().add(kKernelOwner, own); !r) return r;
+  calls_.set_built_in(kKernelOwner, [weak = weak_from_this()](uint32_t method, std::string request, std::function<void(Result<std::string>)> done) {
+    if (auto self = weak.lock()) self->hook(method, std::move(request), std::move(done));
+    else done(Error(PINTLE_UNAVAILABLE, "the server is stopping"));
+  });
+  services_.pipeline.set_permissions([weak = weak_from_this()](const std::string& plugin, const std::string& kind, const std::string& sub, const char* verb) {
+    auto self = weak.lock();
+    return self && self->permits(plugin, kind, sub, verb);
+  });
+  return {};
+}
+
+void PluginsController::start(std::function<void(Result<void>)> settled) {
+  strand([self = shared_from_this(), settled = std::move(settled)]() mutable {
+    self->settled_ = std::move(settled);
+    for (int i = 0; i < 2; ++i) {
+      WatchOptions options;
+      options.kind = i == 0 ? kPluginKind : kSlotKind;
+      auto id = std::make_shared<std::atomic<uint64_t>>(0);
+      auto watch = self->services_.bus.watch(options, [weak = self->weak_from_this(), id] {
+        auto s = weak.lock();
+        if (!s) return;
+        s->strand([s, id] {
+          while (!s->services_.bus.take(*id, 0).changes.empty()) {
+          }
+          s->step();
+        });
+      });
+      if (!watch) continue;
+      *id = self->watches_[i] = *watch;
+    }
+    self->busy_ = true;
+    self->seed([self] {
+      self->strand([self] {
+        self->started_ = true;
+        self->finish();
+      });
+    });
+  });
+}
+
+void PluginsController::finish() {
+  busy_ = false;
+  again_ = false;
+  remember();
+  publish();
+  kick();
+}
+
+void PluginsController::step() {
+  if (!started_ || busy_ || stopping_) {
+    again_ = true;
+    if (stopping_ && !busy_ && stopped_) {
+      auto done = std::move(stopped_);
+      stopped_ = nullptr;
+      std::vector<std::string> order(run_order_.rbegin(), run_order_.rend());
+      stop_next(std::move(order), std::move(done));
+    }
+    return;
+  }
+  inventory_.scan();
+  read_objects();
+  resolve();
+  remember();
+  if (create_missing() || act()) return;
+  publish();
+  events_.flush();
+  if (!settled_) return;
+  auto settled = std::move(settled_);
+  settled_ = nullptr;
+  std::string missing;
+  for (const auto& [name, unit] : units_)
+    if (unit.exists && unit.enabled && unit.required && !unit.current && should_run(unit))
+      missing += (missing.empty() ? "" : "; ") + ("plugin \"" + name + "\": " + unit.message);
+  services_.executor.post([settled, missing] {
+    if (missing.empty()) settled({});
+    else settled(Error(PINTLE_UNAVAILABLE, "required plugins do not run: " + missing));
+  });
+}
+
+// From objects and files to a plan.
+void PluginsController::resolve() {
+  const auto files = inventory_.by_name();
+  std::map<std::string, GraphNode> nodes;
+  std::map<std::string, json::Value> configs;
+  std::map<std::string, std::string> first_instance;
+  for (auto& [name, u] : units_) {
+    u.problem = Error(PINTLE_OK, "");
+    const std::string& wanted = u.plugin.empty() ? name : u.plugin;
+    if (!u.path.empty()) {
+      if (u.file.path != u.path || !u.file.manifest) u.file = inspect_file(u.path);
+    } else if (const auto at = files.find(wanted); at != files.end()) {
+      u.file = at->second;
+    } else if (!u.current) {
+      u.file = {};
+      u.file.error = Error(PINTLE_NOT_FOUND, "no file with a plugin called \"" + wanted + "\" in the plugin directories");
+      for (const auto& bad : inventory_.refused())
+        if (bad.path.find("/" + wanted + ".so") != std::string::npos) u.file.error = bad.error;
+    }
+    if (!u.file.manifest) {
+      u.problem = u.file.error;
+      continue;
+    }
+    const Manifest& m = *u.file.manifest;
+    if (!u.path.empty() && m.name != wanted) {
+      u.problem = Error(PINTLE_INVALID, "\"" + u.path + "\" is plugin \"" + m.name + "\", not \"" + wanted + "\"");
+      continue;
+    }
+    auto checked = apply_schema(m.config_schema, u.config, "plugins." + name + ".config", u.source == "file" && !u.drift ? config_.locate : Locate());
+    if (!checked) {
+      u.problem = checked.error();
+      continue;
+    }
+    configs[name] = *checked;
+    u.config_text = checked->dump();
+    if (u.isolation == "process" ? !m.may_run_in_own_process : u.isolation == "in-process" && !m.may_run_in_process) {
+      u.problem = Error(PINTLE_INVALID, "its manifest does not allow isolation " + u.isolation);
+      continue;
+    }
+    if (u.log_level.empty()) *u.level = log::level();
+    else *u.level = log::parse_level(u.log_level);
+    if (!u.exists || !u.enabled) continue;
+    if (!m.multiple) {
+      const auto [at, fresh] = first_instance.emplace(m.name, name);
+      if (!fresh) {
+        u.problem = Error(PINTLE_INVALID, "plugin \"" + m.name + "\" does not allow several instances; \"" + at->second + "\" is one");
+        continue;
+      }
+    }
+    nodes[name] = {m.provides, m.requirements, m.needs, m.after};
+  }
+  // `needs` names manifests; a plugin with another object name answers for its manifest's.
+  for (const auto& [manifest, object] : first_instance)
+    if (manifest != object) {
+      for (auto& [name, node] : nodes) {
+        std::replace(node.needs.begin(), node.needs.end(), manifest, object);
+        std::replace(node.after.begin(), node.after.end(), manifest, object);
+      }
+      calls_.set_alias(manifest, object);
+    }
+  plan_ = plan(nodes, PluginHost::interfaces());
+  candidates_.clear();
+  for (const auto& name : plan_.order)
+    for (auto& slot : units_.at(name).file.manifest->slots_for(configs[name])) candidates_[slot].push_back(name);
+  // The file's order decides between plugins that could all hold a slot.
+  const auto rank = [&](const std::string& name) {
+    const auto at = std::find_if(config_.plugins.begin(), config_.plugins.end(), [&](const PluginEntry& e) { return e.name == name; });
+    return at - config_.plugins.begin();
+  };
+  wanted_.clear();
+  for (auto& [slot, who] : candidates_) {
+    std::stable_sort(who.begin(), who.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+    auto object = slot_objects_.find(slot);
+    std::string provider = object == slot_objects_.end() ? "" : object->second.provider;
+    if (provider.empty()) {
+      const auto chosen = config_.slots.find(slot);
+      provider = chosen != config_.slots.end() ? chosen->second : who.front();
+      if (std::find(who.begin(), who.end(), provider) == who.end()) provider = who.front();
+    }
+    std::string message;
+    if (std::find(who.begin(), who.end(), provider) == who.end()) {
+      message = "plugin \"" + provider + "\" is not enabled, cannot start or cannot hold this slot";
+      provider.clear();
+    }
+    // A newcomer that fails does not cost the old holder its slot.
+    const std::string holder = services_.slots->info(slot).provider;
+    if (holder != provider && std::find(who.begin(), who.end(), holder) != who.end()) {
+      const bool hopeless = provider.empty() || (!units_.at(provider).current && !can_try(units_.at(provider)));
+      if (hopeless && units_.at(holder).current) {
+        if (!provider.empty()) message = "plugin \"" + provider + "\" failed: " + units_.at(provider).last_error + "; \"" + holder + "\" goes on";
+        provider = holder;
+      }
+    }
+    if (object != slot_objects_.end()) object->second.message = message;
+    wanted_[slot] = provider;
+  }
+  for (const auto& name : plan_.order) register_kinds(units_.at(name));
+  for (auto& [name, u] : units_)
+    if (!plan_.refused.count(name) && !nodes.count(name) && u.file.manifest) register_kinds(u);
+  for (auto& [name, u] : units_) {
+    if (u.current || u.starting) continue;
+    if (!u.exists || !u.enabled) {
+      if (u.state == PluginState::kFound || u.state == PluginState::kSkipped || u.state == PluginState::kInspected || u.state == PluginState::kFailed)
+        show(u, u.problem.code == PINTLE_OK ? PluginState::kFound : PluginState::kFailed, u.problem.code == PINTLE_OK ? "Disabled" : "Invalid", u.problem.text);
+      else u.reason = "Disabled";
+    } else if (u.problem.code != PINTLE_OK) {
+      u.last_error = u.problem.text;
+      show(u, PluginState::kFailed, u.problem.code == PINTLE_NOT_FOUND ? "NotFound" : "Invalid", u.problem.text);
+    } else if (const auto refused = plan_.refused.find(name); refused != plan_.refused.end()) {
+      u.last_error = refused->second;
+      show(u, PluginState::kFailed, "Dependency", refused->second);
+    } else if (!should_run(u)) {
+      show(u, PluginState::kSkipped, "Standby", "another plugin holds its slots");
+    } else if (u.failed_for.empty() && u.retry_at == 0) {
+      show(u, PluginState::kInspected, "", "");
+    }
+  }
+}
+
+void PluginsController::register_kinds(Unit& u) {
+  const Manifest& m = *u.file.manifest;
+  Registry& registry = services_.pipeline.registry();
+  // New kinds come with new code: not before it runs.
+  const bool known = registered_.count(m.name);
+  if (known && (registered_[m.name] == u.file.digest || (u.current && u.current->digest != u.file.digest))) return;
+  if (m.document["kinds"].empty() && m.document["types"].empty()) {
+    registered_[m.name] = u.file.digest;
+    return;
+  }
+  const bool wanted = u.exists && u.enabled;
+  auto r = registry.add(m.name, m.document);
+  if (!r) {
+    if (wanted) {
+      u.problem = r.error();
+      u.failed_for = u.fingerprint();
+      u.last_error = r.error().text;
+      show(u, PluginState::kFailed, "Kinds", r.error().text);
+    }
+    return;
+  }
+  registered_[m.name] = u.file.digest;
+  registry.set_hidden(m.name, !wanted);
+  registry.set_available(m.name, u.current != nullptr);
+}
+
+bool PluginsController::should_run(const Unit& u) const {
+  if (!u.exists || !u.enabled || u.problem.code != PINTLE_OK || !u.file.manifest) return false;
+  if (std::find(plan_.order.begin(), plan_.order.end(), u.name) == plan_.order.end()) return false;
+  const Manifest& m = *u.file.manifest;
+  // The kernel itself calls these by the plugin's name.
+  if (m.slots.empty() || m.provides_interface(PINTLE_CONTROLLER) || m.provides_interface(PINTLE_RESOURCE) || m.provides_interface(PINTLE_HTTP)) return true;
+  return std::any_of(wanted_.begin(), wanted_.end(), [&](const auto& w) { return w.second == u.name; });
+}
+
+bool PluginsController::can_try(const Unit& u) const {
+  return u.failed_for != u.fingerprint() && (u.retry_at == 0 || u.retry_at <= services_.executor.now());
+}
+
+std::vector<std::string> PluginsController::slots_for(const std::string& name) const {
+  std::vector<std::string> out;
+  for (const auto& [slot, who] : wanted_)
+    if (who == name) out.push_back(slot);
+  out.push_back("plugin." + name);
+  return out;
+}
+
+// The first thing to do; false when there is none.
+bool PluginsController::act() {
+  const uint64_t now = services_.executor.now();
+  for (const auto& name : plan_.order) {
+    Unit& u = units_.at(name);
+    if (u.current || !should_run(u)) continue;
+    if (u.retry_at > now && u.failed_for != u.fingerprint()) later(u.retry_at - now);
+    if (!can_try(u)) continue;
+    // Who is needed comes first; when that one cannot run now, this one waits for it.
+    bool ready = true;
+    for (const auto& other : u.file.manifest->needs)
+      if (const auto at = units_.find(other); at != units_.end() && should_run(at->second) && !at->second.current) {
+        ready = false;
+        show(u, PluginState::kInspected, "Waiting", "needs plugin \"" + other + "\", which does not run");
+      }
+    if (!ready) continue;
+    busy_ = true;
+    bring_up(u);
+    return true;
+  }
+  for (const auto& name : plan_.order) {
+    Unit& u = units_.at(name);
+    if (!u.current) continue;
+    std::vector<std::string> gain;
+    for (const auto& slot : slots_for(name))
+      if (!is_plugin_slot(slot) && services_.slots->info(slot).provider != name) gain.push_back(slot);
+    if (gain.empty()) continue;
+    busy_ = true;
+    swap(u, std::move(gain));
+    return true;
+  }
+  for (const auto& name : plan_.order) {
+    Unit& u = units_.at(name);
+    if (!u.current || !should_run(u) || u.failed_for == u.fingerprint()) continue;
+    const bool same_base = u.current->base == u.base();
+    if (same_base && !u.replace && u.current->config == u.config_text) continue;
+    if (u.retry_at > now) {
+      later(u.retry_at - now);
+      continue;
+    }
+    busy_ = true;
+    if (same_base && !u.replace) reconfigure(u);
+    else bring_up(u);
+    return true;
+  }
+  for (auto at = run_order_.rbegin(); at != run_order_.rend(); ++at) {
+    Unit& u = units_.at(*at);
+    if (!u.current || should_run(u)) continue;
+    // A file that vanished or a dependency that broke does not stop what runs; only a decision does.
+    const bool decided = !u.exists || !u.enabled || (u.problem.code == PINTLE_OK && !plan_.refused.count(u.name));
+    if (!decided) continue;
+    busy_ = true;
+    const bool hide = !u.exists || !u.enabled;
+    const std::string manifest = u.current->manifest->name, name = u.name;
+    if (hide) {
+      const auto snapshot = services_.pipeline.registry().snapshot();
+      services_.pipeline.registry().set_hidden(manifest, true);
+      for (const auto& kind : snapshot->kinds)
+        if (kind->owner == manifest && kind->same_storage_as.empty()) services_.bus.close_kind(kind->name());
+    }
+    retire(u, [self = shared_from_this()] { self->finish(); });
+    return true;
+  }
+  for (auto& [name, u] : units_) {
+    if (!u.file.manifest || !registered_.count(u.file.manifest->name)) continue;
+    const bool first = u.plugin.empty() || u.plugin == name;
+    if (first) services_.pipeline.registry().set_hidden(u.file.manifest->name, !(u.exists && u.enabled));
+  }
+  return false;
+}
+
+void PluginsController::show(Unit& u, PluginState state, std::string reason, std::string message) {
+  const bool changed = u.state != state || u.reason != reason || u.message != message;
+  if (!changed) return;
+  const bool transition = u.state != state;
+  u.state = state;
+  u.reason = std::move(reason);
+  u.message = std::move(message);
+  u.changed_at = services_.executor.wall();
+  const bool bad = state == PluginState::kFailed || state == PluginState::kParked || state == PluginState::kCrashLoopBackOff;
+  if (transition || bad) {
+    const std::string text = u.message.empty() ? std::string("is ") + to_string(state) : u.message;
+    const std::string line = "\"" + u.name + "\" " + to_string(state) + (u.message.empty() ? "" : ": " + u.message);
+    if (bad) log::error("plugin", line);
+    else log::debug("plugin", line);
+    if (state != PluginState::kFound && state != PluginState::kInspected) events_.record("Plugin", u.name, u.uid, bad, bad && !u.reason.empty() ? u.reason : to_string(state), text);
+  }
+}
+
+void PluginsController::remember() {
+  Seen s;
+  for (const auto& [name, u] : units_) {
+    s.states[name] = u.current ? u.current->state : u.state;
+    if (u.file.manifest) s.manifests[u.file.manifest->name] = u.current ? u.current->manifest : u.file.manifest;
+    if (u.exists && u.enabled && u.file.manifest)
+      s.enabled[name] = {u.file.manifest->provides, u.file.manifest->requirements, u.file.manifest->needs, u.file.manifest->after};
+    if (u.current) {
+      s.instances[name] = u.current->instance;
+      if (u.current->loops) s.loops[name] = u.current->loops;
+    }
+  }
+  s.candidates = candidates_;
+  for (const auto& [name, slot] : slot_objects_) s.required_slots[name] = slot.required;
+  std::lock_guard lock(seen_mutex_);
+  seen_ = std::move(s);
+}
+
+bool PluginsController::permits(const std::string& plugin, const std::string& kind, const std::string& subresource, const char* verb) const {
+  std::shared_ptr<const Manifest> manifest;
+  {
+    std::lock_guard lock(seen_mutex_);
+    const auto at = seen_.manifests.find(plugin);
+    if (at == seen_.manifests.end()) return false;
+    manifest = at->second;
+  }
+  return manifest->permits(kind, subresource, verb);
+}
+
+std::map<std::string, PluginState> PluginsController::states() const {
+  std::lock_guard lock(seen_mutex_);
+  return seen_.states;
+}
+
+json::Value PluginsController::metrics() const {
+  Seen s;
+  {
+    std::lock_guard lock(seen_mutex_);
+    s.instances = seen_.instances;
+    s.loops = seen_.loops;
+  }
+  json::Value out = json::Value::object();
+  for (const auto& [name, instance] : s.instances) {
+    const InstanceCounters c = instance->counters();
+    out.set(name, json::Value::object({{"open", c.open}, {"inside", c.inside}, {"calls", c.calls}, {"failures", c.failures}, {"timeouts", c.timeouts}, {"timers", c.timers}, {"watches", c.watches}}));
+    if (const auto at = s.loops.find(name); at != s.loops.end()) out.set(name).set("controllers", at->second->metrics());
+  }
+  return out;
+}
+
+}  // namespace pintle::kernel

@@ -1,0 +1,2 @@
+/* A shared object without a note: not a plugin. */
+int pintle_plugin_entry = 0;
