@@ -181,6 +181,32 @@ class Generator:
 ZEROS = {"string": "", "bool": False, "int32": 0, "int64": 0}
 
 
+# Fields that mean the same wherever they occur.
+COMMON = {
+    "apiVersion": "Group and version of this representation", "kind": "What this object is", "metadata": "Name, labels and the like",
+    "observedGeneration": "Generation that this was computed for", "lastTransitionTime": "When the status changed last",
+    "lastUpdateTime": "When it was reported last", "lastProbeTime": "When it was checked last", "fsType": "File system of the volume",
+    "readOnly": "Refuse writes", "secretRef": "Secret with credentials", "protocol": "Protocol", "nodeSelector": "Labels that the node must have",
+    "matchExpressions": "Requirements; all must hold", "requiredDuringSchedulingIgnoredDuringExecution": "Must hold when the pod is placed",
+    "preferredDuringSchedulingIgnoredDuringExecution": "Should hold when the pod is placed", "optional": "Whether it may be absent",
+    "items": "Keys to take; all by default", "localhostProfile": "File on the node", "reason": "One word for programs",
+    "message": "A sentence for people", "startedAt": "When it started", "finishedAt": "When it ended", "exitCode": "Exit code",
+    "signal": "Signal that ended it", "containerID": "Identity of the container", "limits": "Most that may be used",
+    "requests": "What is set aside", "claims": "Claims on devices", "operator": "How key and values relate", "values": "The values",
+    "namespace": "Namespace", "uid": "UID", "resourceVersion": "Version", "name": "Name", "namespaces": "Namespaces",
+    "resources": "Resources", "conditions": "Aspects of the state", "labelSelector": "Selects by labels", "ip": "Address",
+    "ports": "Ports", "hostname": "Host name", "tolerations": "Taints that are tolerated", "type": "Which kind of it",
+    "path": "Path", "key": "The key", "value": "The value", "count": "How often", "capacity": "All there is",
+}
+
+
+def document(made):
+    for body in made.values():
+        for field, facts in body["fields"].items():
+            if "doc" not in facts and not facts.get("protoInline") and field in COMMON:
+                facts["doc"] = COMMON[field]
+
+
 def soften(made, names):
     for name in names:
         if name not in made:
@@ -256,6 +282,7 @@ def main():
         if name not in generator.used:
             fail(f"overlay: nothing refers to {name}")
     soften(generator.made, plan["soft"])
+    document(generator.made)
     files = {}
     for name, plugin in owner.items():
         files.setdefault(PLUGINS / plugin / "types" / file_of(name), {})[name] = generator.made[name]

@@ -103,6 +103,7 @@ void complete_new_pod(json::Value& pod) {
     spec.set("tolerations").push(json::Value::object(
         {{"key", taint}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", 300}}));
   }
+  if (!spec.contains("priority")) spec.set("priority", 0);
   pod.set("status", json::Value::object({{"phase", "Pending"}, {"qosClass", qos_class(spec)}}));
 }
 

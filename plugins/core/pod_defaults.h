@@ -18,7 +18,7 @@ void default_pod(json::Value& pod);
 std::string_view qos_class(const json::Value& spec);
 
 // What admission adds to a new pod: service account "default", tolerations of unready and unreachable nodes for 300 s,
-// status Pending.
+// priority 0, status Pending.
 void complete_new_pod(json::Value& pod);
 
 }  // namespace pintle::core
