@@ -218,6 +218,14 @@ def soften(made, names):
                 del facts["required"]
 
 
+def forbid_empty(made):
+    """A required text that is empty counts as missing, as in the published API."""
+    for body in made.values():
+        for facts in body["fields"].values():
+            if facts.get("required") and facts["type"] == "string" and "default" not in facts:
+                facts.setdefault("minLength", 1)
+
+
 def flow(value):
     if isinstance(value, bool) or value is None or isinstance(value, (int, float)):
         return json.dumps(value)
@@ -283,6 +291,7 @@ def main():
             fail(f"overlay: nothing refers to {name}")
     soften(generator.made, plan["soft"])
     document(generator.made)
+    forbid_empty(generator.made)
     files = {}
     for name, plugin in owner.items():
         files.setdefault(PLUGINS / plugin / "types" / file_of(name), {})[name] = generator.made[name]

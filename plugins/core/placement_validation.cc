@@ -34,8 +34,6 @@ void check_node_affinity(const json::Value& affinity, Causes& causes) {
 }
 
 void check_pod_term(const json::Value& term, const std::string& at, Causes& causes) {
-  if (term.is_object() && term.contains("topologyKey") && term["topologyKey"].as_string().empty())
-    causes.required(at + ".topologyKey", "can not be empty");
   check_requirements(term["labelSelector"]["matchExpressions"], at + ".labelSelector.matchExpressions", causes);
 }
 
