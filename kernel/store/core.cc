@@ -92,7 +92,7 @@ std::vector<std::string> StoreCore::kinds() const {
 ObjectRef StoreCore::get(const Key& key) const {
   const std::shared_lock lock(state_mu_);
   const Table* rows = find_table(key.kind);
-  const Version* version = rows ? rows->newest(key.ns, key.name) : nullptr;
+  const RowVersion* version = rows ? rows->newest(key.ns, key.name) : nullptr;
   return version && !version->deleted ? version->object : nullptr;
 }
 
@@ -184,7 +184,7 @@ std::vector<StoreCore::Prepared> StoreCore::prepare(const Transaction& txn) cons
   return out;
 }
 
-const Version* StoreCore::pending_or_visible(const Key& key) const {
+const RowVersion* StoreCore::pending_or_visible(const Key& key) const {
   const auto pending = pending_.find(key);
   if (pending != pending_.end()) return &pending->second;
   const Table* rows = find_table(key.kind);
@@ -204,7 +204,7 @@ std::optional<Error> StoreCore::check(const Transaction& txn) const {
   std::string first;
   for (size_t i = 0; i < txn.compares.size(); ++i) {
     const Compare& compare = txn.compares[i];
-    const Version* version = pending_or_visible(compare.key);
+    const RowVersion* version = pending_or_visible(compare.key);
     const Revision present = version && !version->deleted ? version->object->revision() : 0;
     if (compare.any ? present != 0 : present == compare.revision) continue;
     if (first.empty()) {
@@ -231,7 +231,7 @@ std::optional<Error> StoreCore::check(const Transaction& txn) const {
   }
   for (const Key& key : txn.deletes) {
     if (several && !written.insert(key).second) return Error(PINTLE_INVALID, describe(key) + " is written twice in one transaction");
-    const Version* version = pending_or_visible(key);
+    const RowVersion* version = pending_or_visible(key);
     if (!version || version->deleted) return Error(PINTLE_NOT_FOUND, describe(key) + " does not exist");
   }
   return std::nullopt;
@@ -241,7 +241,7 @@ void StoreCore::take_revisions(Transaction& txn, std::vector<Prepared>& prepared
   item.writes.reserve(txn.puts.size() + txn.deletes.size());
   for (size_t i = 0; i < txn.puts.size(); ++i) {
     Put& put = txn.puts[i];
-    const Version* previous = pending_or_visible(put.key);
+    const RowVersion* previous = pending_or_visible(put.key);
     const bool exists = previous && !previous->deleted;
     Write write;
     write.traits = std::move(prepared[i].traits);
@@ -256,7 +256,7 @@ void StoreCore::take_revisions(Transaction& txn, std::vector<Prepared>& prepared
     item.writes.push_back(std::move(write));
   }
   for (Key& key : txn.deletes) {
-    const Version& previous = *pending_or_visible(key);
+    const RowVersion& previous = *pending_or_visible(key);
     Write write;
     write.version = previous;
     write.version.deleted = true;
@@ -343,7 +343,7 @@ void StoreCore::process(std::vector<Item> items) {
   Group group;
   for (const Item& item : items) {
     for (const Write& write : item.writes) {
-      const Version& v = write.version;
+      const RowVersion& v = write.version;
       group.writes.push_back({v.row, v.deleted ? nullptr : v.object, v.revision_at, v.sealed});
     }
     group.epochs.insert(group.epochs.end(), item.epochs.begin(), item.epochs.end());
@@ -383,7 +383,7 @@ void StoreCore::publish(std::vector<Item>& items) {
           Facets facets = rows.traits()->facets ? rows.traits()->facets(old.json()) : Facets();
           write.version.object = std::make_shared<StoredObject>(old.key(), old.revision(), old.json(), std::move(facets));
         }
-        const Version* newest = rows.newest(key.ns, key.name);
+        const RowVersion* newest = rows.newest(key.ns, key.name);
         auto change = std::make_shared<Change>();
         change->object = write.version.object;
         change->previous = newest && !newest->deleted ? newest->object : nullptr;

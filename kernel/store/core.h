@@ -42,7 +42,7 @@ class StoreCore : public std::enable_shared_from_this<StoreCore> {
  private:
   using TraitsRef = std::shared_ptr<const KindTraits>;
   struct Write {
-    Version version;
+    RowVersion version;
     TraitsRef traits;  // the ones its facets were made with
   };
   // One transaction on its way to the disk.
@@ -63,7 +63,7 @@ class StoreCore : public std::enable_shared_from_this<StoreCore> {
   struct Pinned;
 
   // All with pending_mu_ held.
-  const Version* pending_or_visible(const Key& key) const;
+  const RowVersion* pending_or_visible(const Key& key) const;
   std::optional<Error> check(const Transaction& txn) const;
   void take_revisions(Transaction& txn, std::vector<Prepared>& prepared, Item& item);
 
@@ -88,7 +88,7 @@ class StoreCore : public std::enable_shared_from_this<StoreCore> {
 
   mutable std::mutex pending_mu_;
   std::deque<Item> queue_;
-  std::unordered_map<Key, Version, KeyHash> pending_;
+  std::unordered_map<Key, RowVersion, KeyHash> pending_;
   std::unordered_map<std::string, uint64_t> pending_epochs_;
   Revision assigned_ = 0;  // last revision given out
   RowId last_row_ = 0;

@@ -18,7 +18,7 @@ void Table::set_traits(std::shared_ptr<const KindTraits> traits,
   traits_ = std::move(traits);
   indexes_.clear();
   for (size_t i = 0; i < traits_->indexed.size(); ++i) indexes_.push_back(std::make_unique<Index>());
-  const auto renew = [&](const NsName& key, Version& version) {
+  const auto renew = [&](const NsName& key, RowVersion& version) {
     const StoredObject& old = *version.object;
     Facets facets = traits_->facets ? traits_->facets(old.json()) : Facets();
     auto object = std::make_shared<StoredObject>(old.key(), old.revision(), old.json(), std::move(facets));
@@ -27,17 +27,17 @@ void Table::set_traits(std::shared_ptr<const KindTraits> traits,
     index(key, *version.object);
   };
   for (auto& [key, chain] : chains_) {
-    for (Version& version : chain.older) renew(key, version);
+    for (RowVersion& version : chain.older) renew(key, version);
     renew(key, chain.newest);
   }
 }
 
-const Version* Table::newest(const std::string& ns, const std::string& name) const {
+const RowVersion* Table::newest(const std::string& ns, const std::string& name) const {
   const auto at = chains_.find(NsNameView(ns, name));
   return at == chains_.end() ? nullptr : &at->second.newest;
 }
 
-void Table::add(Version version) {
+void Table::add(RowVersion version) {
   const Key& key = version.object->key();
   auto at = chains_.lower_bound(NsNameView(key.ns, key.name));
   const bool fresh = at == chains_.end() || at->first.first != key.ns || at->first.second != key.name;
@@ -68,7 +68,7 @@ void Table::forget(const Key& key, Revision revision, std::vector<ObjectRef>& dr
   // A version is invisible from the moment its successor exists.
   size_t gone = 0;
   while (gone < chain.older.size()) {
-    const Version& next = gone + 1 < chain.older.size() ? chain.older[gone + 1] : chain.newest;
+    const RowVersion& next = gone + 1 < chain.older.size() ? chain.older[gone + 1] : chain.newest;
     if (next.object->revision() > revision) break;
     ++gone;
   }
@@ -85,7 +85,7 @@ void Table::forget(const Key& key, Revision revision, std::vector<ObjectRef>& dr
   }
 }
 
-const Version* Table::visible(const Chain& chain, Revision at) {
+const RowVersion* Table::visible(const Chain& chain, Revision at) {
   if (chain.newest.object->revision() <= at) return chain.newest.deleted ? nullptr : &chain.newest;
   for (auto older = chain.older.rbegin(); older != chain.older.rend(); ++older) {
     if (older->object->revision() <= at) return older->deleted ? nullptr : &*older;
@@ -99,7 +99,7 @@ bool Table::scan(Scan& scan, size_t max, std::vector<ObjectRef>& out) const {
   const auto take = [&](const NsName& key, const Chain& chain) {
     last = &key;
     --budget;
-    const Version* version = visible(chain, scan.at);
+    const RowVersion* version = visible(chain, scan.at);
     if (!version) return;
     if (scan.field && field_of(*version->object, scan.field->first) != scan.field->second) return;
     out.push_back(version->object);

@@ -15,7 +15,7 @@
 
 namespace pintle::kernel {
 
-struct Version {
+struct RowVersion {
   ObjectRef object;  // deleted: the last state at the revision of the deletion
   RowId row = 0;
   size_t revision_at = 0;
@@ -34,8 +34,8 @@ class Table {
   void set_traits(std::shared_ptr<const KindTraits> traits, std::unordered_map<const StoredObject*, ObjectRef>& replaced);
 
   // Newest version, a deletion included; null when nothing is known.
-  const Version* newest(const std::string& ns, const std::string& name) const;
-  void add(Version version);
+  const RowVersion* newest(const std::string& ns, const std::string& name) const;
+  void add(RowVersion version);
   // Drops the versions of the key that nobody can see at `revision` or later. What was dropped goes to `dropped`, to be
   // destroyed outside the lock.
   void forget(const Key& key, Revision revision, std::vector<ObjectRef>& dropped);
@@ -57,8 +57,8 @@ class Table {
 
  private:
   struct Chain {
-    Version newest;
-    std::vector<Version> older;  // oldest first
+    RowVersion newest;
+    std::vector<RowVersion> older;  // oldest first
   };
   // Looking up needs no copies of the strings.
   struct ByKey {
@@ -72,7 +72,7 @@ class Table {
   // Which keys have (in any version kept) a value, and in how many versions.
   using Index = std::unordered_map<std::string, std::map<const NsName*, uint32_t, ByKey>>;
 
-  static const Version* visible(const Chain& chain, Revision at);
+  static const RowVersion* visible(const Chain& chain, Revision at);
   void index(const NsName& key, const StoredObject& object);
   void unindex(const NsName& key, const StoredObject& object);
   Index* index_of(size_t field) const;
