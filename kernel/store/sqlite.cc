@@ -16,7 +16,7 @@ std::string_view Statement::bytes(int at) {
   return {data ? data : "", static_cast<size_t>(sqlite3_column_bytes(statement_, at))};
 }
 
-Result<void> Connection::open(const std::string& path) {
+Result<void> SqliteConnection::open(const std::string& path) {
   path_ = path;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   const int code = sqlite3_open_v2(path.c_str(), &db_, flags, nullptr);
@@ -27,19 +27,19 @@ Result<void> Connection::open(const std::string& path) {
   return {};
 }
 
-Result<void> Connection::execute(const std::string& sql) {
+Result<void> SqliteConnection::execute(const std::string& sql) {
   const int code = sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return error(code);
   return {};
 }
 
-Result<void> Connection::prepare(const char* sql, Statement& out) {
+Result<void> SqliteConnection::prepare(const char* sql, Statement& out) {
   const int code = sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &out.statement_, nullptr);
   if (code != SQLITE_OK) return error(code);
   return {};
 }
 
-Result<uint64_t> Connection::number(const char* sql) {
+Result<uint64_t> SqliteConnection::number(const char* sql) {
   Statement statement;
   const Result<void> prepared = prepare(sql, statement);
   if (!prepared) return prepared.error();
@@ -49,7 +49,7 @@ Result<uint64_t> Connection::number(const char* sql) {
   return error(code);
 }
 
-Error Connection::error(int code) const {
+Error SqliteConnection::error(int code) const {
   const int system_errno = db_ ? sqlite3_system_errno(db_) : 0;
   const std::string detail = db_ ? sqlite3_errmsg(db_) : sqlite3_errstr(code);
   const int kind = code & 0xff;
@@ -66,7 +66,7 @@ Error Connection::error(int code) const {
   return Error(PINTLE_UNAVAILABLE, path_ + ": " + detail + " (SQLite error " + std::to_string(code) + ")");
 }
 
-void Connection::close() {
+void SqliteConnection::close() {
   if (db_) sqlite3_close_v2(db_);
   db_ = nullptr;
 }

@@ -40,16 +40,16 @@ class Statement {
   std::string_view bytes(int at);
 
  private:
-  friend class Connection;
+  friend class SqliteConnection;
   sqlite3_stmt* statement_ = nullptr;
 };
 
-class Connection {
+class SqliteConnection {
  public:
-  Connection() = default;
-  ~Connection() { close(); }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
+  SqliteConnection() = default;
+  ~SqliteConnection() { close(); }
+  SqliteConnection(const SqliteConnection&) = delete;
+  SqliteConnection& operator=(const SqliteConnection&) = delete;
 
   Result<void> open(const std::string& path);
   Result<void> execute(const std::string& sql);

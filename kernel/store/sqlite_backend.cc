@@ -65,7 +65,7 @@ class SqliteBackend final : public Backend {
     bool cutting = false;  // the WAL is being cut: the writer waits
     bool closed = false;
     std::optional<Error> failure;
-    Connection connection;
+    SqliteConnection connection;
     std::mutex writer;  // held by append() and while the WAL is cut
     std::atomic<uint64_t> done = 0;
   };
@@ -83,7 +83,7 @@ class SqliteBackend final : public Backend {
   const std::string database_;
   DataDir dir_;
   std::unique_ptr<Seal> seal_;
-  Connection db_;
+  SqliteConnection db_;
   Statement begin_, commit_, rollback_, put_, delete_, revision_, epoch_;
   std::shared_ptr<Checkpoints> checkpoints_;
   bool empty_ = false;              // no tables yet
