@@ -121,6 +121,7 @@ Result<json::Value> apply_schema(const json::Value& schema, const json::Value& c
 Result<void> check_schema(const json::Value& schema) {
   static constexpr const char* kKnown[] = {"type",    "properties", "required",  "additionalProperties", "items",    "enum",     "default", "minimum", "maximum",
                                            "minLength", "maxLength", "minItems", "maxItems",             "title", "description", "examples", "$schema"};
+  if (!schema.is_object()) return {};  // absent, or additionalProperties: false
   for (const auto& m : schema.members()) {
     if (std::none_of(std::begin(kKnown), std::end(kKnown), [&](const char* k) { return m.key == k; }))
       return Error(PINTLE_INVALID, "config schema: keyword \"" + m.key + "\" is not supported");
