@@ -48,18 +48,21 @@ void Loop::stop() {
     if (wake_ >= 0) eventfd_write(wake_, 1);
   }
   if (thread_.joinable()) thread_.join();
-  // What is destroyed here may post or forget again; both are harmless now.
-  std::vector<std::function<void()>> tasks;
-  {
+  // This thread is the loop from now on. What was posted meanwhile runs here, and what is destroyed may post again.
+  thread_id_.store(std::this_thread::get_id(), std::memory_order_release);
+  for (;;) {
+    timers_.clear();
+    for (size_t fd = 0; fd < entries_.size(); ++fd) {
+      const auto source = std::move(entries_[fd].source);
+      entries_[fd].source = nullptr;
+    }
+    run_tasks();
     std::lock_guard lock(mutex_);
-    tasks.swap(tasks_);
+    if (!tasks_.empty()) continue;
+    over_ = true;
+    break;
   }
-  tasks.clear();
-  timers_.clear();
-  for (size_t fd = 0; fd < entries_.size(); ++fd) {
-    const auto source = std::move(entries_[fd].source);
-    entries_[fd].source = nullptr;
-  }
+  thread_id_.store({}, std::memory_order_release);
   std::lock_guard lock(mutex_);
   if (epoll_ >= 0) close(epoll_);
   if (wake_ >= 0) close(wake_);
@@ -69,7 +72,7 @@ void Loop::stop() {
 bool Loop::post(std::function<void()> task) {
   // A refused task dies after the lock has been released: what it holds may post again.
   std::lock_guard lock(mutex_);
-  if (stopping_) return false;
+  if (over_) return false;
   tasks_.push_back(std::move(task));
   if (tasks_.size() == 1 && wake_ >= 0) eventfd_write(wake_, 1);
   return true;
@@ -98,6 +101,7 @@ bool Loop::watch(int fd, uint32_t events, std::shared_ptr<Source> source) {
 }
 
 void Loop::change(int fd, uint32_t events) {
+  if (static_cast<size_t>(fd) >= entries_.size()) return;
   Entry& entry = entries_[static_cast<size_t>(fd)];
   if (!entry.source || entry.events == events) return;
   entry.events = events;

@@ -32,7 +32,7 @@ class Loop {
 
   // False when the system refuses (descriptors, threads); then nothing runs.
   bool start(const std::string& thread_name);
-  // Runs the tasks posted so far, then ends and joins the thread. Timers that did not run are dropped, sources forgotten. Idempotent.
+  // Ends and joins the thread, then runs what has been posted on the calling one. Timers are dropped, sources forgotten. Idempotent.
   void stop();
 
   // Runs `task` on the loop, after those posted before it. False: dropped, because the loop has been stopped.
@@ -71,7 +71,8 @@ class Loop {
   std::multimap<uint64_t, std::function<void()>> timers_;  // loop thread only
   std::mutex mutex_;
   std::vector<std::function<void()>> tasks_;  // guarded by mutex_
-  bool stopping_ = false;                     // guarded by mutex_
+  bool stopping_ = false;                     // guarded by mutex_; the thread is to end
+  bool over_ = false;                         // guarded by mutex_; nothing is taken any more
 };
 
 }  // namespace pintle::kernel

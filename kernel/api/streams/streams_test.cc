@@ -428,6 +428,21 @@ TEST_F(StreamsTest, ATunnelThatEndsEndsItsConnections) {
   peer.finish({});
 }
 
+TEST_F(StreamsTest, StoppingTheFrontEndEndsStreamsAndReportsThem) {
+  WsClient command(address_, "/exec?stdin=1&stdout=1", "v5.channel.k8s.io");
+  WsClient socket(address_, "/portforward", "SPDY/3.1+portforward.k8s.io");
+  SpdyClient client(socket);
+  client.open_pair(1, "80", "a");
+  Target& peer = target(0);
+  front_->stop(0);
+  EXPECT_TRUE(command.raw.at_end());
+  EXPECT_EQ(read_until_end(peer.fd), "");
+  EXPECT_EQ(read_until_end(fd("stdin")), "");
+  EXPECT_TRUE(eventually([&] { return gone_ == 2; }));
+  peer.finish({});
+  exec()->finish(0);
+}
+
 TEST_F(StreamsTest, RandomFramesNeitherCrashNorLeak) {
   std::mt19937 random(11);
   for (int i = 0; i < 150; ++i) {
