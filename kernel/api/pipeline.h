@@ -36,7 +36,7 @@ struct ApiRequest {
 // An answer: either an object/list as JSON chunks, or a Status error.
 struct ApiAnswer {
   int code = 200;
-  Error error;                         // code != OK: a Status
+  Error error{PINTLE_OK, ""};          // code != OK: a Status
   ObjectRef object;                    // single stored object in storage version, when that is the answer
   json::Value document;                // otherwise (converted objects, Scale, Status Success); lists go through list()
   std::vector<std::string> warnings;

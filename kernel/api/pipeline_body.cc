@@ -191,9 +191,10 @@ Result<void> ApiPipeline::add_companion(const Op& op, Draft& draft, size_t index
   const auto kind = op.target.snap->by_name(kind_name);
   if (!kind) return internal("prepare of " + op.target.storage->name() + " asked for an object of the unknown kind \"" + kind_name + "\"");
   json::Value object = put["object"];
-  json::Value& metadata = object.set("metadata", object["metadata"].is_object() ? object["metadata"] : json::Value::object());
   object.set("apiVersion", api_version(*kind, kind->storage()));
   object.set("kind", kind->kind);
+  json::Value& metadata = object.set("metadata");
+  metadata.make_object();
   Key key{kind->name(), kind->namespaced ? std::string(metadata["namespace"].as_string(op.target.key.ns)) : "",
           std::string(metadata["name"].as_string())};
   if (key.name.empty()) return internal("prepare of " + op.target.storage->name() + " returned a companion without a name");
