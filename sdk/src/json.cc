@@ -128,7 +128,11 @@ class Parser {
           p_ = key_at;
           return fail("duplicate key \"" + key + "\"");
         }
-        options_.duplicates->push_back(path_.empty() ? key : path_ + "." + key);
+        // Bounded: one very long key may lie above very many doubled ones.
+        if (options_.duplicates->size() < 64 && path_.size() + key.size() < 4096)
+          options_.duplicates->push_back(path_.empty() ? key : path_ + "." + key);
+        else if (options_.duplicates->empty())
+          options_.duplicates->push_back("...");
       } else {
         members.push_back(Member{std::move(key), Value()});
         if (!index.empty()) index.emplace(members.back().key, at);

@@ -7,6 +7,7 @@
 namespace pintle::kernel {
 
 constexpr int kMaxDepth = 256;
+constexpr size_t kMaxProblems = 64;  // of one body; who has more fixes these first
 
 Result<Decoded> decode_json(std::string_view body);
 Result<Decoded> decode_yaml(std::string_view body);

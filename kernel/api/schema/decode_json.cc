@@ -58,6 +58,7 @@ Result<Decoded> decode_json(std::string_view body) {
   if (!parsed) return Error(PINTLE_BAD_REQUEST, "couldn't get version/kind; json parse error: " + parsed.error);
   Decoded out;
   out.value = std::move(parsed.value);
+  if (duplicates.size() > kMaxProblems) duplicates.resize(kMaxProblems);
   for (const std::string& d : duplicates) out.problems.push_back("duplicate field \"" + d + "\"");
   return out;
 }

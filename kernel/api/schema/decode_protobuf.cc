@@ -202,7 +202,7 @@ class Decoder {
       const Tag tag = in.tag();
       const FieldType* f = by_number(t, tag.number, hint);
       if (!f) {
-        if (in.skip(tag) && problems_.size() < 64)
+        if (in.skip(tag) && problems_.size() < kMaxProblems)
           problems_.push_back("unknown field number " + std::to_string(tag.number) + " in " + t.name);
         continue;
       }

@@ -49,6 +49,25 @@ TEST_F(Decode, BadJsonIsABadRequest) {
   }
 }
 
+TEST_F(Decode, ReportsStayShortWhateverTheKeysAre) {
+  std::string doubled, unknown;
+  for (int i = 0; i < 20000; ++i) doubled += "\"a\":1,", unknown += "\"x" + std::to_string(i) + "\":1,";
+  const std::string key(1000000, 'k');
+  const auto size = [](const std::vector<std::string>& list) {
+    size_t n = 0;
+    for (const std::string& p : list) n += p.size();
+    return n;
+  };
+  for (const char* type : {"application/json", "application/yaml"}) {
+    const auto r = decode_body("{\"" + key + "\":{" + doubled + "\"b\":2}}", type, *snapshot);
+    ASSERT_TRUE(r.ok()) << r.error().text;
+    EXPECT_FALSE(r->problems.empty());
+    EXPECT_LT(size(r->problems), 300000u);
+  }
+  canonical("{\"spec\":{\"limits\":{\"" + key + "\":1}," + unknown + "\"z\":2}}", &problems);
+  EXPECT_EQ(problems.size(), 64u);
+}
+
 TEST_F(Decode, YamlScalarsMeanWhatKubernetesThinks) {
   EXPECT_EQ(yaml("a: 1\nb: '1'\nc: 1.5\nd: true\ne: \"true\"\nf: null\ng: ~\nh:\ni: text\nj: 0644\nk: 0x1F\nl: 1e3\nm: 2024-01-01\nn: yes\no: 1_000\np: -7\nq: 0o17\n"
                  "r: 1.2.3\ns: 10.0.0.1\nt: |\n  two\n  lines\n"),
@@ -79,6 +98,7 @@ TEST_F(Decode, YamlMistakesSayWhere) {
   EXPECT_THAT(yaml("a: 1\n b: 2\n"), HasSubstr("line 2"));
   EXPECT_THAT(yaml("a: [1\n"), HasSubstr("error converting YAML to JSON: yaml: line"));
   EXPECT_THAT(yaml("a: 1\n---\nb: 2\n"), HasSubstr("more than one document"));
+  EXPECT_THAT(yaml("[],[],[]"), HasSubstr("error"));
   EXPECT_THAT(yaml("? [a]\n: 1\n"), HasSubstr("neither string nor number"));
   EXPECT_THAT(yaml("~: 1\n"), HasSubstr("neither string nor number"));
   EXPECT_THAT(yaml("a: .nan\n"), HasSubstr("no JSON form"));

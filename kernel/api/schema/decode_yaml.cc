@@ -197,7 +197,7 @@ class Builder : public YAML::EventHandler {
       append(level, level.key, std::move(v));
       return;
     }
-    problems_.push_back("duplicate field \"" + path_to(level.key) + "\"");
+    if (problems_.size() < kMaxProblems) problems_.push_back("duplicate field \"" + path_to(level.key) + "\"");
     level.value.make_object()[at].value = std::move(v);
   }
 
@@ -246,6 +246,10 @@ bool flow_too_deep(std::string_view s) {
 Result<Decoded> decode_yaml(std::string_view body) {
   const auto bad = [](const std::string& text) { return Error(PINTLE_BAD_REQUEST, text); };
   if (!valid_utf8(body)) return bad("error converting YAML to JSON: yaml: invalid UTF-8");
+  // JSON is YAML, and many clients send just that: the quick way.
+  const size_t first = body.find_first_not_of(" \t\r\n");
+  if (first != std::string_view::npos && body[first] == '{')
+    if (Result<Decoded> json = decode_json(body); json) return json;
   if (flow_too_deep(body)) return bad("error converting YAML to JSON: yaml: nested deeper than 256 levels");
   ViewBuffer buffer(body);
   std::istream in(&buffer);
@@ -255,10 +259,13 @@ Result<Decoded> decode_yaml(std::string_view body) {
     YAML::Parser parser(in);
     parser.HandleNextDocument(builder);
     out.value = builder.take();
-    std::vector<std::string> ignored;
-    Builder rest(body.size(), ignored);
-    if (parser.HandleNextDocument(rest) && !rest.take().is_null())
-      return bad("error converting YAML to JSON: yaml: the body holds more than one document");
+    // Empty documents may follow ("---" at the end), nothing else.
+    for (int more = 0;; ++more) {
+      std::vector<std::string> ignored;
+      Builder rest(body.size(), ignored);
+      if (!parser.HandleNextDocument(rest)) break;
+      if (more == 8 || !rest.take().is_null()) return bad("error converting YAML to JSON: yaml: the body holds more than one document");
+    }
   } catch (const TooMuch& e) {
     return bad(e.text);
   } catch (const YAML::Exception& e) {

@@ -2,7 +2,7 @@
 #include <array>
 
 #include "kernel/api/schema/base64.h"
-#include "kernel/api/schema/codec.h"
+#include "kernel/api/schema/decode.h"
 #include "kernel/api/schema/duration.h"
 #include "kernel/api/schema/path.h"
 #include "kernel/api/schema/quantity.h"
@@ -193,8 +193,9 @@ class Normaliser {
   }
 
   void unknown(const PathFrame* at, const std::string& key) {
+    if (!problems_ || problems_->size() >= kMaxProblems) return;
     const PathFrame frame{at, key};
-    if (problems_) problems_->push_back("unknown field \"" + frame.dotted() + "\"");
+    problems_->push_back("unknown field \"" + frame.dotted() + "\"");
   }
 
   static std::string json_name(const json::Value& v) {

@@ -25,9 +25,12 @@ std::string number(double d) {
 
 // Long values would bury the message.
 std::string shown(const json::Value& v) {
+  constexpr size_t kLongest = 10000;
   std::string s = v.dump();
-  if (s.size() > 10000) s = s.substr(0, 10000) + "...";
-  return s;
+  if (s.size() <= kLongest) return s;
+  size_t n = kLongest;
+  while ((s[n] & 0xC0) == 0x80) --n;  // not within a character
+  return s.substr(0, n) + "...";
 }
 
 class Validator {

@@ -124,7 +124,7 @@ struct Member {
 struct ParseOptions {
   int max_depth = 256;
   // When given, duplicate keys are not an error: the last one counts and the dotted path of each
-  // ("spec.foo") is added here.
+  // ("spec.foo") is added here: the first 64, and none whose path is longer than 4 KiB ("..." when there are only such).
   std::vector<std::string>* duplicates = nullptr;
 };
 
