@@ -1,6 +1,7 @@
 // An instance whose code is in this process.
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <mutex>
 
 #include "kernel/base/log.h"
@@ -148,8 +149,27 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
 
   void reach(PluginState state, const std::string& message = {}) {
     state_ = state;
-    if (options_.events.on_state)
-      executor().post([fn = options_.events.on_state, state, message] { fn(state, message); });
+    if (!options_.events.on_state) return;
+    // In order, though the executor promises none.
+    std::lock_guard lock(events_mutex_);
+    events_.emplace_back(state, message);
+    if (std::exchange(telling_, true)) return;
+    executor().post([self = shared_from_this()] { self->tell(); });
+  }
+  void tell() {
+    for (;;) {
+      std::pair<PluginState, std::string> event;
+      {
+        std::lock_guard lock(events_mutex_);
+        if (events_.empty()) {
+          telling_ = false;
+          return;
+        }
+        event = std::move(events_.front());
+        events_.pop_front();
+      }
+      options_.events.on_state(event.first, event.second);
+    }
   }
 
   // Plugin code that may be slow has a thread that nobody else waits for.
@@ -360,6 +380,9 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
   std::atomic<PluginState> state_{PluginState::kInspected};
   std::atomic<bool> accepting_{false}, hung_{false};
   std::string hung_text_, left_;
+  std::mutex events_mutex_;
+  std::deque<std::pair<PluginState, std::string>> events_;
+  bool telling_ = false;
   std::function<void(Ending)> ended_;
 };
 

@@ -46,16 +46,12 @@ class Probe final : public Plugin, public StreamProvider, public ControllerProvi
     }
     if (what == "twice") {
       // As C code could: the SDK's Call does not let it happen.
-      const pintle_call_api* api = host.call_api();
-      struct Raw {
-        const pintle_call_api* api;
-        pintle_call* raw;
-      };
-      static_assert(sizeof(Raw) == sizeof(Call));
-      Raw raw;
-      memcpy(&raw, &call, sizeof raw);
+      // Its first two words are the table and the call.
+      pintle_call* words[2];
+      static_assert(sizeof(Call) >= sizeof words);
+      memcpy(static_cast<void*>(words), static_cast<const void*>(&call), sizeof words);
       call.reply();
-      api->complete(raw.raw, PINTLE_OK, nullptr, {});
+      host.call_api()->complete(words[1], PINTLE_OK, nullptr, {});
       return;
     }
     if (what == "post") {
