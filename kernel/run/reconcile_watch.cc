@@ -186,7 +186,8 @@ void ReconcileWatch::map(const char* type, const ObjectRef& object, const Object
       return self->again_later();  // level-based: all keys come again
     }
     std::vector<std::string> mapped;
-    for (const auto& k : json::parse_or_null(*r)["keys"].items()) mapped.emplace_back(k.as_string());
+    const json::Value reply = json::parse_or_null(*r);
+    for (const auto& k : reply["keys"].items()) mapped.emplace_back(k.as_string());
     if (!mapped.empty()) self->keys_(mapped);
   });
 }
