@@ -80,7 +80,7 @@ Value container_status(const StatusInputs& in, const ContainerSpec& c, bool& run
     state = Value::object({{"waiting", std::move(w)}});
   }
   const bool completed_init = c.type == ContainerType::kInit && state.at("terminated").is_object() && state.at("terminated.exitCode").as_int(1) == 0;
-  ready = completed_init || (running && note.ready);
+  ready = completed_init || (running && note.ready && c.type != ContainerType::kInit);
   s.set("state", std::move(state));
   s.set("lastState", std::move(last));
   s.set("ready", ready);

@@ -352,6 +352,7 @@ bool PodWorker::run_container(const ContainerSpec& c, const SandboxView& sandbox
       stop_container(c, *v, grace_seconds(), replaced ? "Container " + name + " definition changed, will be restarted" : "");
       return false;
     }
+    if (c.type == ContainerType::kInit) return false;  // until it has ended
     watch_container(c, *v);
     return m.note.started;
   }

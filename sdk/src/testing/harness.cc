@@ -36,6 +36,12 @@ struct pintle_call {
   std::vector<int> fds;
   std::vector<std::pair<pintle_task_fn, void*>> on_cancel;
   int* open = nullptr;
+  // A call to a peer plugin: who gets its answers.
+  pintle_part_fn part = nullptr;
+  pintle_done_fn done = nullptr;
+  void* ctx = nullptr;
+  bool paused = false;
+  std::vector<std::pair<pintle_task_fn, void*>> on_ready;
 };
 
 struct pintle_timer {
@@ -95,6 +101,11 @@ struct Harness::State {
   std::vector<std::string> paths, log;
   std::map<std::string, pintle_metric> metrics;
   std::map<std::string, uint64_t> epochs;
+  struct PeerPlugin {
+    void* library = nullptr;
+    const pintle_plugin* plugin = nullptr;
+  };
+  std::map<std::string, PeerPlugin> peers;  // by slot
   int calls = 0;
 
   static State& of(const pintle_host* h) { return *static_cast<State*>(reinterpret_cast<const HostBox*>(h)->state); }
@@ -167,6 +178,21 @@ struct Harness::State {
     timespec t{};
     clock_gettime(CLOCK_BOOTTIME, &t);
     return static_cast<uint64_t>(t.tv_sec) * 1000000000 + static_cast<uint64_t>(t.tv_nsec);
+  }
+
+  // The answer of a peer plugin, to who asked.
+  static void tell_caller(pintle_call* c) {
+    std::unique_ptr<pintle_call> owned_call(c);
+    for (int fd : c->fds)
+      if (fd >= 0) close(fd);
+    if (c->answer.reply) {
+      const std::string text = c->answer.reply->dump();
+      return c->done(c->ctx, PINTLE_OK, nullptr, bytes(text), c->answer.fds.data(), c->answer.fds.size());
+    }
+    pintle_error e{};
+    e.size = sizeof e;
+    c->answer.reply.error().to_c(&e);
+    c->done(c->ctx, c->answer.reply.error().code, &e, {"", 0}, nullptr, 0);
   }
 
   // One step; false when nothing can happen before `until`.
@@ -275,8 +301,17 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
           if (c->answered) std::abort();  // answered twice
           c->answered = true;
           --*c->open;
+          if (c->done) State::of(&c->harness->state_->box.host).own.push_back([c] { State::tell_caller(c); });
         },
         [](pintle_call* c, pintle_buf part) {
+          if (c->done) {
+            if (c->paused || (c->part && !c->part(c->ctx, {part.ptr, part.len}))) {
+              c->paused = true;
+              return false;
+            }
+            if (part.release) part.release(part.owner, part.ptr, part.len);
+            return true;
+          }
           c->answer.parts.emplace_back(part.ptr, part.len);
           if (part.release) part.release(part.owner, part.ptr, part.len);
           if (c->cancel_after && c->answer.parts.size() >= c->cancel_after && !c->cancelled) {
@@ -285,7 +320,10 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
           }
           return true;
         },
-        [](pintle_call*, pintle_task_fn fn, void* ctx) { fn(ctx); },
+        [](pintle_call* c, pintle_task_fn fn, void* ctx) {
+          if (c->paused) c->on_ready.emplace_back(fn, ctx);
+          else fn(ctx);
+        },
         [](pintle_call* c, pintle_task_fn fn, void* ctx) {
           if (c->cancelled) fn(ctx);
           else c->on_cancel.emplace_back(fn, ctx);
@@ -474,8 +512,30 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
     static constexpr pintle_peer_api peer{
         sizeof(pintle_peer_api),
         [](const pintle_host* h, pintle_bytes slot, const char* id2, uint32_t method, pintle_bytes request, const int* fds, size_t n,
-           uint64_t, pintle_part_fn, pintle_done_fn done, void* ctx) -> pintle_invocation* {
+           uint64_t deadline, pintle_part_fn part, pintle_done_fn done, void* ctx) -> pintle_invocation* {
           State& st = State::of(h);
+          if (const auto at = st.peers.find(std::string(view(slot))); at != st.peers.end()) {
+            (void)deadline;  // virtual time jumps: a deadline would only hide what a test should see
+            auto* c = new pintle_call;
+            c->harness = reinterpret_cast<const HostBox*>(h)->harness;
+            c->open = &st.calls;
+            c->part = part;
+            c->done = done;
+            c->ctx = ctx;
+            c->fds.assign(fds, fds + n);
+            ++st.calls;
+            const void* table = at->second.plugin->get(at->second.plugin->self, id2);
+            pintle_method fn = nullptr;
+            if (table) std::memcpy(&fn, static_cast<const char*>(table) + sizeof(void*) * (1 + method), sizeof fn);
+            st.own.push_back([c, fn, self = at->second.plugin->self, text = std::string(view(request))] {
+              if (fn) return fn(self, bytes(text), c);
+              c->answer.reply = Error(PINTLE_UNSUPPORTED, "the peer does not provide this interface");
+              c->answered = true;
+              --*c->open;
+              State::tell_caller(c);
+            });
+            return reinterpret_cast<pintle_invocation*>(c);
+          }
           for (size_t i = 0; i < n; ++i) close(fds[i]);
           Result<json::Value> r = st.options.peer ? st.options.peer(std::string(view(slot)), id2, method, json::parse_or_null(view(request)))
                                                   : Error(PINTLE_UNAVAILABLE, "nobody holds slot \"" + std::string(view(slot)) + "\"");
@@ -493,7 +553,18 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
           });
           return nullptr;
         },
-        [](const pintle_host*, pintle_invocation*) {}, [](const pintle_host*, pintle_invocation*) {},
+        [](const pintle_host*, pintle_invocation* i) {
+          auto* c = reinterpret_cast<pintle_call*>(i);
+          if (!c) return;
+          c->paused = false;
+          for (auto [fn, x] : std::exchange(c->on_ready, {})) State::of(&c->harness->state_->box.host).tasks.emplace_back(fn, x);
+        },
+        [](const pintle_host*, pintle_invocation* i) {
+          auto* c = reinterpret_cast<pintle_call*>(i);
+          if (!c || c->cancelled || c->answered) return;
+          c->cancelled = true;
+          for (auto [fn, x] : std::exchange(c->on_cancel, {})) State::of(&c->harness->state_->box.host).tasks.emplace_back(fn, x);
+        },
         [](const pintle_host* h, pintle_bytes slot) { return State::of(h).epochs[std::string(view(slot))]; }};
     static constexpr auto open_socket = [](pintle_bytes address, bool listening, pintle_error* e) {
       const std::string a(view(address));
@@ -563,7 +634,24 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
   const pintle_bytes config = bytes(s.options.config);
   pintle_code c = s.entry->validate ? s.entry->validate(config, &e) : PINTLE_OK;
   if (c == PINTLE_OK) c = s.entry->create(&s.box.host, config, &s.plugin, &e);
-  if (c != PINTLE_OK) s.ok = Error::from_c(c, &e);
+  if (c != PINTLE_OK) {
+    s.ok = Error::from_c(c, &e);
+    return;
+  }
+  for (const auto& p : s.options.peers) {
+    State::PeerPlugin peer_plugin;
+    peer_plugin.library = dlopen(p.library.c_str(), RTLD_NOW | RTLD_LOCAL);
+    const auto* entry = peer_plugin.library ? static_cast<const pintle_entry*>(dlsym(peer_plugin.library, "pintle_plugin_entry")) : nullptr;
+    pintle_code made = entry ? entry->create(&s.box.host, bytes(p.config), &peer_plugin.plugin, &e) : PINTLE_NOT_FOUND;
+    if (made == PINTLE_OK) made = peer_plugin.plugin->start(peer_plugin.plugin->self, &e);
+    if (made == PINTLE_OK) made = peer_plugin.plugin->activate(peer_plugin.plugin->self, bytes(p.slot), 1, &e);
+    if (made != PINTLE_OK) {
+      s.ok = entry ? Error::from_c(made, &e) : Error(PINTLE_NOT_FOUND, p.library + " is no plugin");
+      return;
+    }
+    s.epochs[p.slot] = 1;
+    s.peers[p.slot] = peer_plugin;
+  }
 }
 
 Harness::~Harness() {
@@ -575,12 +663,17 @@ Harness::~Harness() {
     }
     s.plugin->destroy(s.plugin->self);
   }
+  for (auto& [slot, p] : s.peers) {
+    p.plugin->stop(p.plugin->self);
+    p.plugin->destroy(p.plugin->self);
+  }
   while (!s.own.empty() || !s.tasks.empty())
     if (!s.step(s.now)) break;
   for (auto* w : s.watches) delete w;
   for (auto* w : s.fdwatches) delete w;
   for (auto* t : s.timers) delete t;
   for (auto& [key, o] : s.objects) State::release(o);
+  for (auto& [slot, p] : s.peers) dlclose(p.library);
   if (s.library) dlclose(s.library);
 }
 
@@ -620,6 +713,20 @@ void Harness::stop() {
   state_->plugin->stop(state_->plugin->self);
   while (state_->step(state_->now)) {
   }
+}
+
+Result<void> Harness::replace() {
+  State& s = *state_;
+  stop();
+  s.plugin->destroy(std::exchange(s.plugin, nullptr)->self);
+  while (s.step(s.now)) {
+  }
+  s.started = s.stopped = false;
+  pintle_error e{};
+  e.size = sizeof e;
+  const pintle_code c = s.entry->create(&s.box.host, bytes(s.options.config), &s.plugin, &e);
+  if (c != PINTLE_OK) return Error::from_c(c, &e);
+  return {};
 }
 
 Harness::Answer Harness::call(const char* id, uint32_t method, const json::Value& request, std::vector<int> fds,
@@ -670,6 +777,7 @@ void Harness::run_for(uint64_t ns) {
   (void)run_until([] { return false; }, ns);
 }
 uint64_t Harness::now() const { return state_->now; }
+const pintle_host* Harness::host() const { return &state_->box.host; }
 
 void Harness::put(const std::string& kind, json::Value object) { state_->store(kind, std::move(object)); }
 json::Value Harness::get(const std::string& kind, const std::string& ns, const std::string& name) const {

@@ -27,6 +27,11 @@ struct HarnessOptions {
   bool real_time = false;      // timers take their time: for plugins that talk to a real daemon
   // Answers peer calls: (slot, interface id, method, request) -> reply.
   std::function<Result<json::Value>(const std::string&, const std::string&, uint32_t, const json::Value&)> peer = {};
+  // Further plugins that hold slots, on the same loop and clock: calls to them are real, with partial answers and descriptors.
+  struct Peer {
+    std::string slot, library, config = "{}";
+  };
+  std::vector<Peer> peers = {};
 };
 
 class Harness {
@@ -43,6 +48,9 @@ class Harness {
   Result<void> activate(const std::string& slot, uint64_t epoch = 1);
   Result<void> drain();  // waits for the answer
   void stop();
+  // A new instance takes the place of the present one, which is stopped (without a drain: as after a crash) and destroyed. The store and
+  // the peers stay. To be started and activated again.
+  Result<void> replace();
 
   struct Answer {
     Result<json::Value> reply{json::Value()};
@@ -58,6 +66,7 @@ class Harness {
   bool run_until(const std::function<bool()>& done, uint64_t limit_ns = 600ull * 1000000000);
   void run_for(uint64_t ns);
   uint64_t now() const;  // virtual ns
+  const pintle_host* host() const;  // for tests of what plugins are made of: Host(h.host())
 
   // The store: put by hand, read what the plugin wrote.
   void put(const std::string& kind, json::Value object);
