@@ -108,6 +108,7 @@ std::unique_ptr<Pipeline> make_pipeline(Executor& executor, Store& store, Regist
   };
   sync();
   registry.on_change(sync);
+  pipeline->expire_later();
   return std::make_unique<PipelineHandle>(std::move(pipeline));
 }
 
@@ -298,6 +299,7 @@ Async<ApiPipeline::Batch> ApiPipeline::run(std::vector<OpRef> ops, bool dry_run,
         draft.check({outcomes.back().stored->key(), outcomes.back().stored->revision(), false}, Draft::Role::kSelf, i);
       }
     }
+    for (const OpRef& op : ops) dry_run = dry_run || op->dry_run;  // DeleteOptions may say it, too
     Committed committed;
     if (!draft.writes.empty()) {
       Transaction txn;

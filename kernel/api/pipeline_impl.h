@@ -84,6 +84,7 @@ class ApiPipeline final : public Pipeline, public std::enable_shared_from_this<A
                      std::function<void(Result<void>, std::vector<ApiAnswer>)> done) override;
   Result<ListAnswer> list(const ApiRequest& request) override;
   void authorize(const ApiRequest& request, std::function<void(Result<void>)> done) override;
+  void expire_later();  // from now on, until the pipeline is gone
   Registry& registry() override { return registry_; }
   Store& store() override { return store_; }
   void set_permissions(PermissionSource source) override;
@@ -116,6 +117,9 @@ class ApiPipeline final : public Pipeline, public std::enable_shared_from_this<A
   Present present(const Draft& draft, const Key& key) const;
   Wait<Result<Committed>> commit(Transaction txn);
   Async<ApiAnswer> delete_collection(ApiRequest request, OpRef op);
+
+  // pipeline_expiry.cc
+  Async<bool> expire();
 
   // pipeline_authorize.cc
   Async<Result<void>> authorized(ApiRequest request);
@@ -160,6 +164,7 @@ class ApiPipeline final : public Pipeline, public std::enable_shared_from_this<A
   Store& store_;
   Registry& registry_;
   HookCaller& hooks_;
+  std::vector<std::pair<uint64_t, Revision>> ages_;  // (instant, the store's revision then), oldest first; expire()'s own
   mutable std::mutex mutex_;  // guards what follows
   PermissionSource permissions_;
   std::map<std::string, AdmissionRules> admission_;

@@ -57,7 +57,8 @@ TEST_P(ApiCase, BehavesAsWritten) {
     if (step["code"].is_int()) {
       ASSERT_EQ(step["code"].as_int(), reply.code) << where;
     }
-    ASSERT_EQ(differs(step["expect"].is_null() ? json::Value::object() : step["expect"], reply.json.is_object() ? reply.json : json::Value::object()), "") << where;
+    SCOPED_TRACE(what);
+    ASSERT_EQ(differs(step["expect"].is_null() ? json::Value::object() : json::parse_or_null(substitute(step["expect"].dump(), saved)), reply.json.is_object() ? reply.json : json::Value::object()), "") << where;
     if (step["text"].is_string()) {
       ASSERT_EQ(differs(step["text"], json::Value(reply.body)), "") << where;
     }

@@ -36,6 +36,7 @@ void WidgetHooks::call(const std::string& target, const char* interface_id, uint
 }
 
 Result<json::Value> WidgetHooks::answer(const std::string&, const std::string& id, uint32_t method, const json::Value& request) {
+  const std::lock_guard lock(mutex_);
   if (down) return Error(PINTLE_UNAVAILABLE, "the widget plugin is restarting");
   if (id == PINTLE_RESOURCE) return resource(method, request);
   if (id == PINTLE_AUTHZ) {

@@ -34,6 +34,7 @@ class WidgetHooks final : public HookCaller {
   Result<json::Value> answer(const std::string& target, const std::string& interface_id, uint32_t method, const json::Value& request);
   Result<json::Value> resource(uint32_t method, const json::Value& request);
   Executor& executor_;
+  std::mutex mutex_;  // hooks run on the executor's threads
 };
 
 }  // namespace pintle::kernel
