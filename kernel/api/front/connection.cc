@@ -209,11 +209,13 @@ void Connection::after_feed(bool was_header) {
   }
 }
 
-void Connection::refuse(const Refusal& refusal) {
+void Connection::refuse(Refusal refusal) {  // by value: it may lie in the parser
   leave_idle();
   phase_ = Phase::kBusy;
   deadline_ = 0;
-  pending_.clear();
+  std::string().swap(pending_);
+  parser_.reset();
+  release_body();
   uint64_t exchange = 0;
   {
     std::lock_guard lock(mutex_);

@@ -55,7 +55,7 @@ class Connection final : public Loop::Source, public std::enable_shared_from_thi
   void take_pipe_bytes(std::string_view bytes);
   void next_request();
   void after_feed(bool was_header);
-  void refuse(const Refusal& refusal);
+  void refuse(Refusal refusal);
   void dispatch();
   void flush();
   void answer_done(End end);

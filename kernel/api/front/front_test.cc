@@ -75,10 +75,10 @@ class FrontTest : public ::testing::Test {
   }
   int64_t metric(const char* name) { return front_->metrics()[name].as_int(); }
 
-  ThreadExecutor executor_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Responder>> kept_;
   std::atomic<int> closed_{0};
+  ThreadExecutor executor_;  // after what its tasks use
   std::unique_ptr<Front> front_;
   std::string address_;
 };

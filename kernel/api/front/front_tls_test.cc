@@ -55,10 +55,10 @@ class FrontTlsTest : public ::testing::Test {
   TlsClient anonymous() const { return {dir_ + "/ours/ca.crt", "", ""}; }
 
   std::string dir_;
-  ThreadExecutor executor_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<Responder>> kept_;
   std::atomic<int> closed_{0}, warnings_{0};
+  ThreadExecutor executor_;  // after what its tasks use
   std::unique_ptr<Front> front_;
   std::string address_;
 };

@@ -68,9 +68,10 @@ class StreamsTest : public ::testing::Test {
     address_ = front_->addresses().at(0);
   }
   ~StreamsTest() override {
+    front_->stop(0);
+    std::lock_guard lock(mutex_);
     for (const int fd : fds_) close(fd);
     for (auto& target : targets_) close_target(target);
-    front_->stop(0);
   }
   static void close_target(Target& target) {
     if (target.fd >= 0) close(target.fd);
@@ -93,7 +94,6 @@ class StreamsTest : public ::testing::Test {
     std::lock_guard lock(mutex_);
     return targets_.at(index);
   }
-  ThreadExecutor executor_;
   std::mutex mutex_;
   std::shared_ptr<ExecBridge> exec_;
   std::shared_ptr<PortForwardBridge> forward_;
@@ -101,6 +101,7 @@ class StreamsTest : public ::testing::Test {
   std::vector<int> fds_;
   std::deque<Target> targets_;
   std::atomic<int> gone_{0};
+  ThreadExecutor executor_;  // after what its tasks use
   std::unique_ptr<Front> front_;
   std::string address_;
 };
