@@ -172,7 +172,7 @@ bool RestServer::State::document(const ExchangeRef& ex) {
       return openapi_v3_index(*snap, [&](const std::string& at) {
                std::string group, version;
                if (!split_group_version(at, &group, &version)) return std::string();
-               return documents.get(snap->generation, "openapi/" + at, [&] { return openapi_v3(*snap, group, version).dump(); }).etag;
+               return documents.get(snap->generation, "openapi/" + at, [&] { return openapi_v3_text(*snap, group, version); }).etag;
              }).dump();
     });
     send_document(ex, doc, "application/json", {});
@@ -183,7 +183,7 @@ bool RestServer::State::document(const ExchangeRef& ex) {
     std::string group, version;
     if (!split_group_version(at, &group, &version)) return false;
     if (discovery_resources(*snap, group, version).is_null()) return false;
-    const Document doc = documents.get(snap->generation, "openapi/" + at, [&] { return openapi_v3(*snap, group, version).dump(); });
+    const Document doc = documents.get(snap->generation, "openapi/" + at, [&] { return openapi_v3_text(*snap, group, version); });
     const std::string_view hash = ex->request.param("hash");
     Headers more;
     if (!hash.empty() && hash != doc.etag) {

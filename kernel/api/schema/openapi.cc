@@ -282,6 +282,7 @@ class Writer {
 
   void list_schema(const Served& s) {
     if (types_.find(types_.get(s.type).name + "List") != kNoType && reached_[types_.find(types_.get(s.type).name + "List")]) return;
+    if (!lists_.insert(s.type).second) return;  // two kinds of one type share the list's schema
     next();
     key(list_name(s));
     out_ += R"({"type":"object","description":)";
@@ -462,6 +463,7 @@ class Writer {
   std::vector<Served> kinds_;
   std::vector<bool> reached_;
   std::set<std::string> scalars_;
+  std::set<TypeId> lists_;
   std::string out_;
   bool first_ = true;
 };
