@@ -49,6 +49,24 @@ std::string home_path(const char* variable, const char* otherwise) {
 
 }  // namespace
 
+namespace {
+
+// "{data}" in a plugin's configuration stands for the data directory.
+void fill_in(json::Value& v, const std::string& data) {
+  if (v.is_string()) {
+    std::string text(v.as_string());
+    constexpr std::string_view kPlace = "{data}";
+    for (size_t at = text.find(kPlace); at != std::string::npos; at = text.find(kPlace, at + data.size())) text.replace(at, kPlace.size(), data);
+    if (text != v.as_string()) v = json::Value(text);
+  } else if (v.is_array()) {
+    for (auto& item : v.make_array()) fill_in(item, data);
+  } else if (v.is_object()) {
+    for (auto& member : v.make_object()) fill_in(member.value, data);
+  }
+}
+
+}  // namespace
+
 Result<Options> parse_options(int argc, char** argv) {
   Options o;
   std::string config_file, data, log_level, advertise;
@@ -105,6 +123,7 @@ Result<Options> parse_options(int argc, char** argv) {
   if (!data.empty()) c.data = data;
   if (c.data.empty()) c.data = root ? "/var/lib/pintle" : home_path("XDG_DATA_HOME", "/.local/share/pintle");
   c.data = fs::absolute(c.data).lexically_normal().string();
+  for (PluginEntry& entry : c.plugins) fill_in(entry.spec, c.data);
   if (!listen.empty()) c.listen = listen;
   if (!advertise.empty()) c.advertise = advertise;
   if (!log_level.empty()) {

@@ -18,7 +18,7 @@ SIM = """
 listen: ["127.0.0.1:0"]
 slots: {scheduler.default-scheduler: scheduler-default}
 plugins:
-  core: {required: true}
+  core: {required: true, config: {caFile: "{data}/pki/ca.crt"}}
   namespace:
   gc:
   replicaset:
@@ -36,7 +36,7 @@ DOCKER = """
 listen: ["127.0.0.1:0"]
 slots: {scheduler.default-scheduler: scheduler-default}
 plugins:
-  core: {required: true}
+  core: {required: true, config: {caFile: "{data}/pki/ca.crt"}}
   namespace:
   gc:
   replicaset:

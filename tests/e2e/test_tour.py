@@ -61,12 +61,18 @@ class Tour(ClusterTest):
         self.k("delete", "deployment", "outputs")
 
     def test_watch_tells_what_happens(self):
-        w = self.cluster.popen("get", "configmaps", "-w", "-o", "name", "--output-watch-events", stdout=subprocess.PIPE)
+        w = self.cluster.popen("get", "configmaps", "-w", "--output-watch-events", "--no-headers", stdout=subprocess.PIPE)
         try:
-            self.assertIn("kube-root-ca.crt", w.stdout.readline())
+            while "kube-root-ca.crt" not in w.stdout.readline():
+                pass
             self.k("create", "configmap", "watched", "--from-literal=a=1")
             self.k("delete", "configmap", "watched")
-            seen = [w.stdout.readline().split()[0] for _ in range(2)]
+            seen = []
+            while len(seen) < 2:
+                line = w.stdout.readline()
+                self.assertTrue(line, "the watch ended")
+                if "watched" in line:
+                    seen.append(line.split()[0])
             self.assertEqual(seen, ["ADDED", "DELETED"])
         finally:
             w.kill()
