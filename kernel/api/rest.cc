@@ -1,6 +1,9 @@
 #include "kernel/api/rest.h"
 
+#include <algorithm>
+
 #include "kernel/api/rest_state.h"
+#include "kernel/api/schema/duration.h"
 #include "kernel/api/status.h"
 
 namespace pintle::kernel {
@@ -170,7 +173,10 @@ void RestServer::State::authenticated(const ExchangeRef& ex) {
 
 void RestServer::State::object_request(const ExchangeRef& ex) {
   const Result<Face> face = face_of(pipeline.registry(), ex->api);
-  if (!face) return ex->fail(face.error());
+  if (!face) {
+    ex->api.resource.clear();  // metrics know only resources that exist
+    return ex->fail(face.error());
+  }
   const Kind& kind = *face->kind;
   ApiRequest& api = ex->api;
   if (!kind.namespaced && !api.ns.empty()) return ex->fail(unknown_path());
@@ -188,6 +194,12 @@ void RestServer::State::object_request(const ExchangeRef& ex) {
   if (sub && sub->mode == Subresource::Mode::kConnect) return connect(ex, face->kind, *sub);
   if (api.verb == Verb::kWatch) return watch(ex);
   uint64_t timeout = options.request_timeout_ns;
+  const std::string_view wish = ex->request.param("timeout");
+  if (!wish.empty()) {
+    const auto ns = parse_duration(wish);
+    if (!ns || *ns < 0) return ex->fail(bad_request("invalid timeout specified in the request URL: \"" + std::string(wish) + "\""));
+    if (*ns > 0) timeout = std::min(timeout, static_cast<uint64_t>(*ns));
+  }
   ex->limit(timeout);
   if (api.verb == Verb::kList) return list(ex);
   pipeline.execute(api, [self = shared_from_this(), ex](ApiAnswer a) { self->answer(ex, std::move(a)); });
