@@ -110,24 +110,28 @@ void Registration::register_node(One& one) {
   } else if (Value patch = merge_patch(old["metadata"], node["metadata"]); !patch.is_null()) {
     ops.push_back(Op::merge("nodes", "", config.name, Value::object({{"metadata", std::move(patch)}})));
   }
-  ops.push_back(Op::merge("nodes", "", config.name, Value::object({{"status", node["status"]}}), "status"));
+  // A new Node gets its status by the next round: independent operations have no order.
+  const bool fresh = !existing;
+  if (!fresh) ops.push_back(Op::merge("nodes", "", config.name, Value::object({{"status", node["status"]}}), "status"));
   ++context_.in_hand;
   context_.host.commit(
       ops,
-      [&context = context_, done = std::make_shared<std::function<void(CommitResult)>>(strand_.wrap([this, &one](CommitResult r) {
+      [&context = context_, done = std::make_shared<std::function<void(CommitResult)>>(strand_.wrap([this, &one, fresh](CommitResult r) {
          one.busy = false;
          const OpResult* failed = r.failed();
+         if (fresh && (r.ok() || (failed && failed->code == PINTLE_ALREADY_EXISTS))) return register_node(one);
          if (r.ok()) {
            if (!one.registered) context_.host.info("registered a node", Value::object({{"node", one.config->name}}));
            one.registered = true;
            one.status_at = context_.host.now();
+           if (one.dirty && !context_.draining) register_node(one);  // the runtime's state changed meanwhile
          } else {
            one.dirty = true;
            const pintle_code code = failed ? failed->code : r.code;
            if (code != PINTLE_CONFLICT && code != PINTLE_ALREADY_EXISTS)
              context_.host.warn("a node could not be written", Value::object({{"node", one.config->name}, {"error", failed ? failed->text : ""}}));
          }
-         if (!one.leased) beat({&one});
+         if (one.registered && !one.leased) beat({&one});
        }))](CommitResult r) {
         (*done)(std::move(r));
         --context.in_hand;

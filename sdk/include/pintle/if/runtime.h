@@ -10,6 +10,7 @@
  *
  * info        {} -> {"name":"docker","version":"20.10.24","ready":true,"message":"","capabilities":["exec","attach",
  *              "port_forward","stats","update","network:host","network:pod", ...],"cgroupRoot":"/pintle"}
+ *              "probe:exec": no network to probe, HTTP and TCP probes come as exec of ["pintle-probe",...]; "volumes:none": mounts are ignored
  * status      {} -> {"ready":bool,"networkReady":bool,"message":".."}
  * events      {} -> emits, until cancelled: {"type":"sync"} once the stream stands and after each reconnect (then
  *              list again); {"type":"changed","podUid":..,"sandboxId":..,"containerId":..?,"state":"running|exited|..."}
@@ -37,7 +38,8 @@
  * list        {} -> {"pods":[{"id","uid","namespace","name","attempt","state":"ready|notready","createdAt":ns,"ips":[],"labels","annotations"}],
  *              "containers":[{"id","podId","podUid","name","attempt","image","imageId","state":"created|running|exited|unknown","createdAt":ns,
  *                "startedAt":ns,"finishedAt":ns,"exitCode":n,"reason":"Completed|Error|OOMKilled|..","message":"..","pid":n,"labels"}]}
- *              times are wall ns. Only what this cluster made.
+ *              times are wall ns. Only what this cluster made. "podUid" in the request is a hint: only that pod is looked at, a driver may
+ *              answer with more. Likewise "image" of image_list.
  * stats       {} -> {"containers":[{"id","podUid","name","cpuNs":n,"memoryWorkingSet":n,"at":ns}],"pods":[..]}
  * exec        {"id","command":[],"tty":b,"timeoutSeconds":0,"fds":{"stdin":0,"stdout":1,"stderr":2,"resize":3}?}
  *              -> {"exitCode":n,"stdout":"..","stderr":".."}     without fds the output comes back in the reply (at most 16 KiB each)
