@@ -1,0 +1,169 @@
+// `pintle plugin new|inspect|list`.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+
+#include "kernel/cli/api_client.h"
+#include "kernel/cli/commands.h"
+#include "kernel/cli/place.h"
+#include "kernel/cli/template.h"
+#include "kernel/cli/terminal.h"
+#include "kernel/plugin/note.h"
+
+namespace pintle::cli {
+namespace fs = std::filesystem;
+namespace {
+
+using json::Value;
+
+std::string joined(const Value& list) {
+  std::string out;
+  for (const Value& v : list.items()) out += (out.empty() ? "" : ", ") + (v.is_string() ? std::string(v.as_string()) : v.dump());
+  return out.empty() ? "-" : out;
+}
+
+Result<int> plugin_new(const Arguments& a) {
+  const std::string name = a.operands()[0], kind = a.value("--provides");
+  if (kind != "runtime" && kind != "scheduler" && kind != "controller")
+    return Error(PINTLE_INVALID, kind.empty() ? "--provides is missing: runtime, scheduler or controller" : "--provides \"" + kind + "\" is not runtime, scheduler or controller");
+  auto words = template_words(name, PINTLE_VERSION_TEXT);
+  if (!words) return words.error();
+  auto templates = find_templates();
+  if (!templates) return templates.error();
+  const std::string to = fs::path(a.value("--dir", name)).lexically_normal().string();
+  auto made = instantiate_template(*templates + "/" + kind, to, *words);
+  if (!made) return made.error();
+  for (const auto& file : *made) std::printf("wrote %s\n", file.c_str());
+  const fs::path prefix = fs::path(*templates).parent_path().parent_path().parent_path();
+  const bool installed = templates->find("/share/pintle/template") != std::string::npos;
+  const std::string where = installed ? (prefix == "/usr" ? "" : " -DCMAKE_PREFIX_PATH=" + prefix.string()) : " -DCMAKE_PREFIX_PATH=<where the SDK is installed>";
+  const std::string build = to + "/build";
+  std::printf("\nGo on with:\n"
+              "  cmake -S %s -B %s%s && cmake --build %s && ctest --test-dir %s\n"
+              "  sudo install -D -m 0755 -t /etc/pintle/plugins.d %s/%s.so\n"
+              "  kubectl patch plugin %s --type=merge -p '{\"spec\":{\"enabled\":true}}'\n",
+              to.c_str(), build.c_str(), where.c_str(), build.c_str(), build.c_str(), build.c_str(), name.c_str(), name.c_str());
+  return 0;
+}
+
+Result<int> plugin_inspect(const Arguments& a) {
+  auto note = kernel::read_note(a.operands()[0]);
+  if (!note) return note.error();
+  const auto parsed = json::parse(note->manifest);
+  if (!parsed) return Error(PINTLE_BAD_REQUEST, a.operands()[0] + " has a damaged manifest: " + parsed.error);
+  const Value& m = parsed.value;
+  if (a.has("--json")) {
+    std::fputs(m.dump(true).c_str(), stdout);
+    return 0;
+  }
+  std::string kinds;
+  for (const Value& k : m["kinds"].items()) {
+    kinds += (kinds.empty() ? "" : ", ") + std::string(k["plural"].as_string());
+    if (!k["group"].as_string().empty()) kinds += "." + std::string(k["group"].as_string());
+  }
+  std::vector<std::vector<std::string>> rows = {{std::string(m["name"].as_string()), std::string(m["version"].as_string())},
+                                                {"", std::string(m["description"].as_string())},
+                                                {"license", std::string(m["license"].as_string("-"))},
+                                                {"built for", "ABI " + (m["abi"].is_string() ? std::string(m["abi"].as_string()) : m["abi"].dump())},
+                                                {"provides", joined(m["provides"])},
+                                                {"slots", joined(m["slots"])},
+                                                {"requires", joined(m["requires"])},
+                                                {"needs", joined(m["needs"])},
+                                                {"starts after", joined(m["after"])},
+                                                {"isolation", "default " + std::string(m.at("isolation.default").as_string("in-process")) + ", allowed " + joined(m.at("isolation.allowed"))},
+                                                {"threads", std::string(m["threads"].as_string("host"))},
+                                                {"unload", std::string(m["unload"].as_string("allowed"))},
+                                                {"kinds", kinds.empty() ? "-" : kinds},
+                                                {"sha256", note->digest}};
+  std::fputs(table(rows).c_str(), stdout);
+  if (!m.at("config.properties").empty()) {
+    std::vector<std::vector<std::string>> keys = {{"CONFIG", "TYPE", "DEFAULT", "MEANING"}};
+    for (const auto& p : m.at("config.properties").members())
+      keys.push_back({p.key, std::string(p.value["type"].as_string("any")), p.value.contains("default") ? p.value["default"].dump() : "-", std::string(p.value["description"].as_string())});
+    std::printf("\n%s", table(keys).c_str());
+  }
+  if (!m["permissions"].empty()) {
+    std::vector<std::vector<std::string>> may = {{"MAY", "KINDS"}};
+    for (const Value& p : m["permissions"].items()) {
+      if (!p["verbs"].empty()) may.push_back({joined(p["verbs"]), joined(p["kinds"])});
+      for (const auto& s : p["subresources"].members()) may.push_back({joined(s.value) + " (" + s.key + ")", joined(p["kinds"])});
+    }
+    std::printf("\n%s", table(may).c_str());
+  }
+  return 0;
+}
+
+// What lies in the directories, without a server.
+Result<int> list_files(const std::vector<std::string>& directories) {
+  std::vector<std::vector<std::string>> rows = {{"PLUGIN", "VERSION", "PROVIDES", "FILE"}};
+  std::vector<std::string> bad;
+  for (const auto& d : directories) {
+    std::error_code code;
+    std::vector<std::string> files;
+    for (const auto& entry : fs::directory_iterator(d, code))
+      if (entry.path().extension() == ".so") files.push_back(entry.path().string());
+    std::sort(files.begin(), files.end());
+    for (const auto& file : files) {
+      auto note = kernel::read_note(file);
+      if (!note) {
+        bad.push_back(note.error().text);
+        continue;
+      }
+      const Value m = json::parse_or_null(note->manifest);
+      rows.push_back({std::string(m["name"].as_string()), std::string(m["version"].as_string()), joined(m["provides"]), file});
+    }
+  }
+  std::fputs(table(rows).c_str(), stdout);
+  for (const auto& text : bad) std::fprintf(stderr, "pintle: %s\n", text.c_str());
+  return bad.empty() ? 0 : 1;
+}
+
+Result<int> plugin_list(const Arguments& a) {
+  if (a.has("--plugins")) return list_files(a.values("--plugins"));
+  auto api = ApiClient::open(data_of(a));
+  auto plugins = api ? api->get("/apis/pintle.dev/v1/plugins") : Result<Value>(api.error());
+  if (!plugins) {
+    std::fprintf(stderr, "pintle: no running cluster (%s); these are the files here\n", plugins.error().text.c_str());
+    return list_files(plugin_directories());
+  }
+  std::vector<std::vector<std::string>> rows = {{"PLUGIN", "VERSION", "STATE", "ISOLATION", "SOURCE", "SLOTS"}};
+  for (const auto& p : (*plugins)["items"].items()) {
+    const Value& s = p["status"];
+    rows.push_back({std::string(p.at("metadata.name").as_string()), std::string(s["version"].as_string()), std::string(s["state"].as_string()), std::string(s["isolation"].as_string()),
+                    std::string(s["source"].as_string()), joined(s["slots"])});
+  }
+  std::fputs(table(rows).c_str(), stdout);
+  return 0;
+}
+
+}  // namespace
+
+Command plugin_new_command() {
+  return {"plugin new",
+          "NAME",
+          "Writes a complete plugin with tests, to build outside Pintle's tree",
+          {{"--provides", "KIND", "runtime, scheduler or controller"}, {"--dir", "DIR", "where to (default: NAME)"}},
+          "It prints the three commands that lead from there to a running plugin.\n\n  pintle plugin new my-runtime --provides runtime\n",
+          plugin_new};
+}
+
+Command plugin_inspect_command() {
+  return {"plugin inspect",
+          "FILE.so",
+          "Shows the manifest of a plugin's file; nothing of the file is run",
+          {{"--json", "", "the whole manifest, with its kinds and types"}},
+          "",
+          plugin_inspect};
+}
+
+Command plugin_list_command() {
+  return {"plugin list",
+          "",
+          "Lists the plugins of the running cluster, else those that lie here",
+          {{"--plugins", "DIR", "the files in this directory instead; may be repeated"},
+           {"--data", "DIR", "which cluster (default: $PINTLE_DATA, /var/lib/pintle, as a user ~/.local/share/pintle)"}},
+          "",
+          plugin_list};
+}
+
+}  // namespace pintle::cli

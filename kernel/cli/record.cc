@@ -1,0 +1,95 @@
+#include "kernel/cli/record.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "kernel/base/file.h"
+#include "kernel/plugin/config.h"
+#include "pintle/json.h"
+
+namespace pintle::cli {
+namespace fs = std::filesystem;
+namespace {
+
+using json::Value;
+
+bool exists(const std::string& path) {
+  std::error_code code;
+  return fs::exists(path, code);
+}
+
+Value texts(const std::vector<std::string>& list) {
+  Value v = Value::array();
+  for (const auto& s : list) v.push(s);
+  return v;
+}
+
+std::vector<std::string> texts(const Value& list) {
+  std::vector<std::string> out;
+  for (const Value& v : list.items()) out.emplace_back(v.as_string());
+  return out;
+}
+
+}  // namespace
+
+Result<Record> record_of(const std::string& config, const std::vector<std::string>& without, const std::string& data) {
+  Record out;
+  out.config = config;
+  if (config.empty()) return out;
+  auto loaded = kernel::load_config(config);
+  if (!loaded) return loaded.error();
+  for (const auto& entry : loaded->plugins) {
+    if (std::find(without.begin(), without.end(), entry.name) != without.end()) continue;
+    if (!entry.spec["enabled"].as_bool(true)) continue;
+    const std::string_view named = entry.spec["plugin"].as_string();
+    const std::string plugin(named.empty() ? std::string_view(entry.name) : named);
+    const Value& c = entry.spec["config"];
+    if (plugin == "runtime-docker") {
+      out.own_containers = true;
+      out.container_cluster = c["cluster"].as_string("default");
+    }
+    if (plugin == "service-proxy") out.own_packet_filter = true;
+    if (plugin == "node-agent") {
+      const std::string root(c["root"].as_string());
+      if (!root.empty() && root.rfind(data + "/", 0) != 0) out.roots.push_back(root);
+    }
+  }
+  return out;
+}
+
+Result<void> write_record(const std::string& data, const Record& r) {
+  const Value v = Value::object({{"config", r.config},
+                                 {"arguments", texts(r.arguments)},
+                                 {"ownContainers", r.own_containers},
+                                 {"containerCluster", r.container_cluster},
+                                 {"ownPacketFilter", r.own_packet_filter},
+                                 {"roots", texts(r.roots)}});
+  return kernel::write_file(data + "/up.json", v.dump(true));
+}
+
+Result<Record> read_record(const std::string& data) {
+  auto text = kernel::read_file(data + "/up.json");
+  if (!text) return text.error();
+  const Value v = json::parse_or_null(*text);
+  Record out;
+  out.config = v["config"].as_string();
+  out.arguments = texts(v["arguments"]);
+  out.own_containers = v["ownContainers"].as_bool();
+  out.container_cluster = v["containerCluster"].as_string();
+  out.own_packet_filter = v["ownPacketFilter"].as_bool();
+  out.roots = texts(v["roots"]);
+  return out;
+}
+
+bool is_ours(const std::string& data) {
+  return exists(data + "/store.db") || exists(data + "/pki/ca.key") || exists(data + "/up.json");
+}
+
+bool may_be_ours(const std::string& data) {
+  std::error_code code;
+  if (!fs::exists(data, code)) return true;
+  if (!fs::is_directory(data, code)) return false;
+  return is_ours(data) || exists(data + "/pintled.lock") || fs::is_empty(data, code) || code;
+}
+
+}  // namespace pintle::cli

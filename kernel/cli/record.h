@@ -1,0 +1,30 @@
+// How a cluster was started, kept in its data directory as up.json: what `down --purge` has to clean up depends on it.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "pintle/result.h"
+
+namespace pintle::cli {
+
+struct Record {
+  std::string config;                 // the file, "" = none
+  std::vector<std::string> arguments; // of pintled
+  bool own_containers = false;        // a driver for real containers is configured
+  std::string container_cluster;      // its label on containers
+  bool own_packet_filter = false;     // service-proxy is configured
+  std::vector<std::string> roots;     // directories of node agents, beside the data directory
+};
+
+// What the configuration file and the left-out plugins amount to. Errors: as the file's check says.
+Result<Record> record_of(const std::string& config, const std::vector<std::string>& without, const std::string& data);
+Result<void> write_record(const std::string& data, const Record& record);
+// NOT_FOUND: there is none.
+Result<Record> read_record(const std::string& data);
+
+// True: the directory is absent, empty or Pintle's own.
+bool may_be_ours(const std::string& data);
+// True: a database or certificates of ours are in it.
+bool is_ours(const std::string& data);
+
+}  // namespace pintle::cli
