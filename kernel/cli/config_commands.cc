@@ -5,6 +5,7 @@
 #include "kernel/cli/api_client.h"
 #include "kernel/cli/commands.h"
 #include "kernel/cli/place.h"
+#include "kernel/cli/record.h"
 #include "kernel/cli/terminal.h"
 #include "kernel/plugin/config.h"
 
@@ -51,7 +52,8 @@ Result<int> config_diff(const Arguments& a) {
       if (v.at("metadata.name").as_string() == name) return &v;
     return nullptr;
   };
-  for (const auto& entry : config->plugins) {
+  for (auto& entry : config->plugins) {
+    fill_in_data(entry.spec, data_of(a));
     const Value* p = object(*plugins, entry.name);
     if (!p) {
       rows.push_back({"plugin/" + entry.name, "", "there", "-"});

@@ -68,8 +68,11 @@ Result<void> purge(const std::string& data) {
     if (auto r = purge_packet_filter(say); !r) return r;
   if (geteuid() == 0 && record.own_containers)
     if (auto r = purge_cgroups(say); !r) return r;
-  for (const auto& root : record.roots)
-    if (auto r = purge_root(root, say); !r) return r;
+  for (const auto& root : record.roots) {
+    const std::string above = root.substr(0, root.rfind('/'));
+    if (is_ours(above)) say(root + " stays: it lies in the data directory of another cluster");
+    else if (auto r = purge_root(root, say); !r) return r;
+  }
   return purge_data(data, say);
 }
 

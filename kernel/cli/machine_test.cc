@@ -151,6 +151,8 @@ TEST_F(MachineTest, WhatAConfigurationMakesOnTheMachineIsKnownBeforeItStarts) {
   EXPECT_EQ(real->container_cluster, "blue");
   EXPECT_TRUE(real->own_packet_filter);
   EXPECT_EQ(real->roots, std::vector<std::string>{"/n"});
+  ASSERT_TRUE(kernel::write_file(root_ + "/inside.yaml", "plugins:\n  runtime-docker:\n  node-agent: {config: {root: '{data}/node'}}\n"));
+  EXPECT_TRUE(record_of(root_ + "/inside.yaml", {}, "/d")->roots.empty());
   auto part = record_of(root_ + "/real.yaml", {"runtime-docker", "service-proxy"}, "/d");
   EXPECT_FALSE(part->own_containers);
   EXPECT_FALSE(part->own_packet_filter);

@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +12,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+
+// The header of glibc 2.36 does not say that these are C functions.
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 #include "kernel/base/file.h"
 

@@ -13,6 +13,8 @@ namespace {
 
 using json::Value;
 
+constexpr const char* kUsualRoot = "/var/lib/pintle/node";  // of a node agent whose configuration has none
+
 bool exists(const std::string& path) {
   std::error_code code;
   return fs::exists(path, code);
@@ -36,6 +38,7 @@ Result<Record> record_of(const std::string& config, const std::vector<std::strin
   Record out;
   out.config = config;
   if (config.empty()) return out;
+  std::vector<std::string> roots;
   auto loaded = kernel::load_config(config);
   if (!loaded) return loaded.error();
   for (const auto& entry : loaded->plugins) {
@@ -43,18 +46,32 @@ Result<Record> record_of(const std::string& config, const std::vector<std::strin
     if (!entry.spec["enabled"].as_bool(true)) continue;
     const std::string_view named = entry.spec["plugin"].as_string();
     const std::string plugin(named.empty() ? std::string_view(entry.name) : named);
-    const Value& c = entry.spec["config"];
+    Value c = entry.spec["config"];
+    fill_in_data(c, data);
     if (plugin == "runtime-docker") {
       out.own_containers = true;
       out.container_cluster = c["cluster"].as_string("default");
     }
     if (plugin == "service-proxy") out.own_packet_filter = true;
-    if (plugin == "node-agent") {
-      const std::string root(c["root"].as_string());
-      if (!root.empty() && root.rfind(data + "/", 0) != 0) out.roots.push_back(root);
-    }
+    if (plugin == "node-agent") roots.emplace_back(c["root"].as_string(kUsualRoot));
   }
+  // Simulated nodes have no files.
+  for (const auto& root : roots)
+    if (out.own_containers && root.rfind(data + "/", 0) != 0) out.roots.push_back(root);
   return out;
+}
+
+void fill_in_data(Value& value, const std::string& data) {
+  if (value.is_string()) {
+    std::string text(value.as_string());
+    static constexpr std::string_view kPlace = "{data}";
+    for (size_t at = text.find(kPlace); at != std::string::npos; at = text.find(kPlace, at + data.size())) text.replace(at, kPlace.size(), data);
+    value = Value(std::move(text));
+  } else if (value.is_array()) {
+    for (auto& item : value.make_array()) fill_in_data(item, data);
+  } else if (value.is_object()) {
+    for (auto& member : value.make_object()) fill_in_data(member.value, data);
+  }
 }
 
 Result<void> write_record(const std::string& data, const Record& r) {

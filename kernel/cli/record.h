@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "pintle/json.h"
 #include "pintle/result.h"
 
 namespace pintle::cli {
@@ -18,6 +19,8 @@ struct Record {
 
 // What the configuration file and the left-out plugins amount to. Errors: as the file's check says.
 Result<Record> record_of(const std::string& config, const std::vector<std::string>& without, const std::string& data);
+// "{data}" in a plugin's configuration stands for the data directory, as pintled reads it.
+void fill_in_data(json::Value& value, const std::string& data);
 Result<void> write_record(const std::string& data, const Record& record);
 // NOT_FOUND: there is none.
 Result<Record> read_record(const std::string& data);
