@@ -76,6 +76,7 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     strand_.close();
     engine_.close();
     reconnect_.reset();
+    endings_.clear();
   }
 
   // ---- the engine ----------------------------------------------------------------------------------------------------
@@ -412,11 +413,15 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
       }
       ends->engine = fd;
       ends->rest = std::move(rest);
-      run_session(shared, std::move(*ends), "/containers/" + id + "/resize", resize, 0, [this, id](SharedCall answer, Value) {
+      auto ended = std::make_shared<std::atomic<bool>>(false);
+      auto session = run_session(shared, std::move(*ends), "/containers/" + id + "/resize", resize, 0, [this, id, ended](SharedCall answer, Value) {
+        // kubectl shows the log instead when it gets an error.
+        if (ended->load()) return answer->fail(PINTLE_BAD_REQUEST, "cannot attach: the container has ended");
         engine_.get("/containers/" + id + "/json", [answer](Result<Value> i) {
           answer->reply(Value::object({{"exitCode", i && !i->at("State.Running").as_bool() ? i->at("State.ExitCode") : Value(0)}}));
         });
       });
+      end_when_not_running(id, session, ended);
     });
   }
 
@@ -651,7 +656,24 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
   }
 
   // `finished(call, {"stdout":..,"stderr":..})` when the engine's side has ended.
-  void run_session(SharedCall shared, StreamSession::Ends ends, std::string resize_path, int resize, int64_t timeout_seconds,
+  // The engine never ends an attachment to a container that has ended before: look once the stream stands.
+  void end_when_not_running(const std::string& id, std::shared_ptr<StreamSession> session, std::shared_ptr<std::atomic<bool>> ended) {
+    engine_.get("/containers/" + id + "/json", [this, ended, weak = std::weak_ptr(session)](Result<Value> r) {
+      if (r && r->at("State.Running").as_bool()) return;
+      // What it had written is on its way: a moment for that.
+      strand_.post([this, weak, ended] {
+        endings_.push_back(host.after(kSecond / 2, [weak, ended] {
+          auto s = weak.lock();
+          if (!s) return;
+          ended->store(true);
+          s->cancel();
+        }));
+        std::erase_if(endings_, [](const Timer& t) { return !t; });
+      });
+    });
+  }
+
+  std::shared_ptr<StreamSession> run_session(SharedCall shared, StreamSession::Ends ends, std::string resize_path, int resize, int64_t timeout_seconds,
                    std::function<void(SharedCall, Value)> finished) {
     struct Running {
       std::shared_ptr<StreamSession> session;
@@ -680,7 +702,8 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
         finished(shared, output);
       });
     });
-    keep(shared, running->session);
+    auto session = running->session;
+    keep(shared, session);
     strand_.post([this, running, resize_path, timeout_seconds] {
       if (!running->session) return;
       if (timeout_seconds > 0)
@@ -713,6 +736,7 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
       });
       running->resize_watch.arm(PINTLE_READABLE);
     });
+    return session;
   }
 
   void follow_log(SharedCall shared, const std::string& path, bool tty, int64_t limit) {
@@ -784,6 +808,7 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
   std::map<std::string, std::string> image_user_;
   std::map<uint64_t, SharedCall> listeners_;
   std::vector<std::weak_ptr<StreamSession>> sessions_;
+  std::vector<Timer> endings_;
   HttpExchange events_;
   Timer reconnect_;
   uint64_t last_listener_ = 0;
