@@ -1,10 +1,5 @@
 # Installation and packages of the whole tree; included at the end of the top CMakeLists.txt, when every target is known.
 # Components: pintle (what runs a cluster) and sdk (what builds plugins; its rules are in sdk/CMakeLists.txt).
-set(PINTLE_SYSCONFDIR /etc)
-if(NOT CMAKE_INSTALL_PREFIX STREQUAL "/usr")
-  set(PINTLE_SYSCONFDIR ${CMAKE_INSTALL_PREFIX}/etc)
-endif()
-
 foreach(program pintled pintle pintle-host)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT pintle)
@@ -27,10 +22,28 @@ function(pintle_install_plugins folder)
 endfunction()
 pintle_install_plugins(${PROJECT_SOURCE_DIR}/plugins)
 
-install(FILES ${PROJECT_SOURCE_DIR}/config/pintle.yaml DESTINATION ${PINTLE_SYSCONFDIR}/pintle COMPONENT pintle)
+# Below /usr and /usr/local the configuration belongs to /etc, also in the staging directory of a package. One that is there stays. Elsewhere
+# everything, the unit's paths too, is below the prefix.
+install(CODE "set(source \"${PROJECT_SOURCE_DIR}/config\")" COMPONENT pintle)
+install(CODE [[
+  if(CMAKE_INSTALL_PREFIX MATCHES "^(.*)/usr(/local)?/?$")
+    set(etc "${CMAKE_MATCH_1}/etc/pintle")
+  else()
+    set(etc "${CMAKE_INSTALL_PREFIX}/etc/pintle")
+  endif()
+  if(EXISTS "$ENV{DESTDIR}${etc}/pintle.yaml")
+    message(STATUS "Kept: ${etc}/pintle.yaml")
+  else()
+    file(INSTALL "${source}/pintle.yaml" DESTINATION "${etc}")
+  endif()
+  file(READ "${source}/pintled.service" unit)
+  if(NOT CMAKE_INSTALL_PREFIX MATCHES "/usr/?$")
+    string(REPLACE "/usr/bin/pintled --config /etc/pintle" "${CMAKE_INSTALL_PREFIX}/bin/pintled --config ${etc}" unit "${unit}")
+  endif()
+  file(WRITE "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/lib/systemd/system/pintled.service" "${unit}")
+]] COMPONENT pintle)
 install(FILES ${PROJECT_SOURCE_DIR}/config/sim.yaml DESTINATION ${CMAKE_INSTALL_DATADIR}/pintle COMPONENT pintle)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/config/examples DESTINATION ${CMAKE_INSTALL_DATADIR}/pintle COMPONENT pintle)
-install(FILES ${PROJECT_SOURCE_DIR}/config/pintled.service DESTINATION lib/systemd/system COMPONENT pintle)
 install(FILES ${PROJECT_SOURCE_DIR}/config/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME configuration.md COMPONENT pintle)
 foreach(document README.md LICENSE)
   if(EXISTS ${PROJECT_SOURCE_DIR}/${document})
@@ -38,15 +51,8 @@ foreach(document README.md LICENSE)
   endif()
 endforeach()
 
-# The completion scripts are what the program itself prints.
 if(TARGET pintle)
   set(completions ${CMAKE_BINARY_DIR}/completions)
-  file(MAKE_DIRECTORY ${completions})
-  add_custom_command(TARGET pintle POST_BUILD
-    COMMAND pintle completion bash > ${completions}/pintle
-    COMMAND pintle completion zsh > ${completions}/_pintle
-    COMMAND pintle completion fish > ${completions}/pintle.fish
-    VERBATIM)
   install(FILES ${completions}/pintle DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT pintle)
   install(FILES ${completions}/_pintle DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions COMPONENT pintle)
   install(FILES ${completions}/pintle.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT pintle)

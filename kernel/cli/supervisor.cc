@@ -28,9 +28,13 @@ void say(int fd, const std::string& text) {
   if (fd >= 0) (void)!write(fd, text.data(), text.size());
 }
 
+// What pintled said last: without the time, level and source of a line of its log.
 std::string last_line(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text.substr(text.rfind('\n') + 1);
+  text.erase(0, text.rfind('\n') + 1);
+  static constexpr std::string_view kSource = " pintled: ";
+  const size_t at = text.find(kSource);
+  return at == std::string::npos || at > 48 ? text : text.substr(at + kSource.size());
 }
 
 std::string how(int status) {
