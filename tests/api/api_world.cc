@@ -1,5 +1,6 @@
 #include "tests/api/api_world.h"
 
+#include <gtest/gtest.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,7 +10,6 @@
 #include <sstream>
 
 #include "kernel/api/front/target.h"
-#include "kernel/api/status.h"
 
 namespace pintle::kernel {
 
@@ -83,9 +83,8 @@ void must(const Result<void>& r) {
 }  // namespace
 
 World::World() {
-  char name[] = "/tmp/pintle-tokens-XXXXXX";
-  const int fd = mkstemp(name);
-  token_file = name;
+  token_file = testing::TempDir() + "pintle-tokens-XXXXXX";
+  const int fd = mkstemp(token_file.data());
   const std::string text = "admin-token,admin,1,\"system:masters\"\nuser-token,jane,2,\"dev,ops\"\n";
   if (write(fd, text.data(), text.size()) < 0) abort();
   close(fd);
@@ -107,6 +106,14 @@ World::World() {
   call("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})");
 }
 
+World::~World() {
+  for (const auto& weak : clients_) {
+    if (auto client = weak.lock()) client->go_away();
+  }
+  settle();
+  unlink(token_file.c_str());
+}
+
 std::shared_ptr<Recorder> World::open(const std::string& method, const std::string& target, Headers headers, const std::string& body,
                                       const std::string& token, bool stuck) {
   HttpRequest r;
@@ -117,6 +124,7 @@ std::shared_ptr<Recorder> World::open(const std::string& method, const std::stri
   r.body = body;
   auto out = std::make_shared<Recorder>(executor);
   out->stuck = stuck;
+  clients_.push_back(out);
   const Refusal refused = decode_target(r);
   if (refused.code) {
     out->code = refused.code;

@@ -53,6 +53,7 @@ struct Reply {
 class World {
  public:
   World();
+  ~World();  // all clients leave first
   // As a member of system:masters unless `token` says somebody else; runs until answered.
   Reply call(const std::string& method, const std::string& target, const std::string& body = "", Headers headers = {},
              const std::string& token = "admin-token");
@@ -68,6 +69,9 @@ class World {
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<Bus> bus;
   std::unique_ptr<RestServer> rest;
+
+ private:
+  std::vector<std::weak_ptr<Recorder>> clients_;
 };
 
 json::Value read_yaml(const std::string& path);
