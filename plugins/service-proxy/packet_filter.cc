@@ -9,9 +9,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
 namespace pintle::service_proxy {
@@ -89,6 +92,32 @@ bool PacketFilter::enable_forwarding() {
   const bool done = write(fd, "1", 1) == 1;
   close(fd);
   return done;
+}
+
+void PacketFilter::allow_hairpin(const std::set<std::string>& addresses) {
+  std::vector<uint32_t> endpoints;
+  for (const auto& a : addresses) {
+    in_addr parsed{};
+    if (inet_pton(AF_INET, a.c_str(), &parsed) == 1) endpoints.push_back(ntohl(parsed.s_addr));
+  }
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) return;
+  for (const ifaddrs* i = list; i; i = i->ifa_next) {
+    if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !i->ifa_netmask) continue;
+    const uint32_t mask = ntohl(reinterpret_cast<const sockaddr_in*>(i->ifa_netmask)->sin_addr.s_addr);
+    const uint32_t network = ntohl(reinterpret_cast<const sockaddr_in*>(i->ifa_addr)->sin_addr.s_addr) & mask;
+    if (std::none_of(endpoints.begin(), endpoints.end(), [&](uint32_t e) { return (e & mask) == network; })) continue;
+    std::error_code none;
+    for (const auto& port : std::filesystem::directory_iterator("/sys/class/net/" + std::string(i->ifa_name) + "/brif", none)) {
+      const std::string mode = port.path().string() + "/hairpin_mode";
+      if (read_line(mode.c_str()) != "0") continue;
+      const int fd = open(mode.c_str(), O_WRONLY | O_CLOEXEC);
+      if (fd < 0) continue;
+      (void)!write(fd, "1", 1);
+      close(fd);
+    }
+  }
+  freeifaddrs(list);
 }
 
 std::set<std::string> PacketFilter::unfiltered_bridges() {

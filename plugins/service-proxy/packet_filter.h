@@ -26,6 +26,9 @@ class PacketFilter {
   static bool enable_forwarding();
   // Networks of bridges whose inner traffic does not pass the packet filter; empty when the kernel passes it (br_netfilter).
   static std::set<std::string> unfiltered_bridges();
+  // With br_netfilter a pod's packet to its own Service would have to leave through the bridge port it came from: allows that on the ports of
+  // bridges whose network holds one of `addresses` (endpoints).
+  static void allow_hairpin(const std::set<std::string>& addresses);
 
  private:
   nft_ctx* nft_;

@@ -327,4 +327,10 @@ size_t Ruleset::endpoints() const {
   return n;
 }
 
+std::set<std::string> Ruleset::endpoint_addresses() const {
+  std::set<std::string> out;
+  for (const auto& [address, uses] : hairpin_) out.insert(address);
+  return out;
+}
+
 }  // namespace pintle::service_proxy

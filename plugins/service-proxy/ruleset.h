@@ -51,6 +51,7 @@ class Ruleset {
 
   size_t services() const { return services_.size(); }
   size_t endpoints() const;
+  std::set<std::string> endpoint_addresses() const;
 
  private:
   struct Service {

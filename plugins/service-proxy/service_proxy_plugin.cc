@@ -138,7 +138,8 @@ class ServiceProxy final : public Plugin {
     busy_ = true;
     const bool docker = host.now() - docker_checked_ > 30 * kSecond || !applied_once_;
     if (docker) docker_checked_ = host.now();
-    host.post_blocking([this, filter = filter_, commands = std::move(commands), revision, docker] {
+    host.post_blocking([this, filter = filter_, commands = std::move(commands), revision, docker, addresses = rules_.endpoint_addresses()] {
+      PacketFilter::allow_hairpin(addresses);
       auto result = std::make_shared<Result<void>>(filter->apply(commands));
       if (docker) {
         filter->admit_in_docker();
