@@ -36,8 +36,10 @@ Result<int> plugin_new(const Arguments& a) {
   for (const auto& file : *made) std::printf("wrote %s\n", file.c_str());
   const fs::path prefix = fs::path(*templates).parent_path().parent_path().parent_path();
   const bool installed = templates->find("/share/pintle/template") != std::string::npos;
-  const std::string where = installed ? (prefix == "/usr" ? "" : " -DCMAKE_PREFIX_PATH=" + prefix.string()) : " -DCMAKE_PREFIX_PATH=<where the SDK is installed>";
+  const std::string sdk = fs::absolute(to).parent_path().string() + "/pintle-sdk";
+  const std::string where = installed ? (prefix == "/usr" ? "" : " -DCMAKE_PREFIX_PATH=" + prefix.string()) : " -DCMAKE_PREFIX_PATH=" + sdk;
   const std::string build = to + "/build";
+  if (!installed) std::printf("\nFirst, because this pintle is not installed:\n  cmake --install %s --component sdk --prefix %s\n", fs::path(own_directory()).parent_path().c_str(), sdk.c_str());
   std::printf("\nGo on with:\n"
               "  cmake -S %s -B %s%s && cmake --build %s && ctest --test-dir %s\n"
               "  sudo install -D -m 0755 -t /etc/pintle/plugins.d %s/%s.so\n"

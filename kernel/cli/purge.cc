@@ -135,6 +135,7 @@ Result<void> purge_cgroups(const Say& say) {
   for (const auto& entry : fs::directory_iterator("/sys/fs/cgroup", code))
     if (entry.is_directory(code)) tops.push_back(entry.path() / "pintle");
   size_t removed = 0;
+  const int64_t deadline = monotonic_ms() + 2000;
   for (const auto& top : tops) {
     if (!fs::is_directory(top, code)) continue;
     std::vector<fs::path> all = {top};
@@ -143,11 +144,14 @@ Result<void> purge_cgroups(const Say& say) {
     // A group can go when those in it are gone; longer paths are further inside. Ends of processes take a moment to arrive.
     std::sort(all.begin(), all.end(), [](const fs::path& a, const fs::path& b) { return a.native().size() > b.native().size(); });
     for (const auto& group : all) {
-      const int64_t deadline = monotonic_ms() + 2000;
       int rc = rmdir(group.c_str());
       while (rc != 0 && errno == EBUSY && monotonic_ms() < deadline) {
         pause_ms(20);
         rc = rmdir(group.c_str());
+      }
+      if (rc != 0 && errno == EBUSY) {
+        say("cgroup " + group.string() + " stays: processes are in it");
+        continue;
       }
       if (rc != 0 && errno != ENOENT) return Error(PINTLE_UNAVAILABLE, "cannot remove the cgroup " + group.string() + ": " + std::strerror(errno));
       ++removed;
