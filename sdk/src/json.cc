@@ -469,8 +469,9 @@ double Value::as_double(double otherwise) const {
 std::string_view Value::as_string(std::string_view otherwise) const {
   return is_string() ? std::string_view(*u_.s) : otherwise;
 }
-const Array& Value::items() const { return is_array() ? *u_.a : kNoItems; }
-const Object& Value::members() const { return is_object() ? *u_.o : kNoMembers; }
+const Array& Value::items() const& { return is_array() ? *u_.a : kNoItems; }
+const Object& Value::members() const& { return is_object() ? *u_.o : kNoMembers; }
+Object Value::members() && { return is_object() ? std::move(*u_.o) : Object(); }
 Array& Value::make_array() {
   if (!is_array()) *this = Value(Array());
   return *u_.a;
@@ -490,11 +491,21 @@ const Value* Value::find(std::string_view key) const {
 Value* Value::find(std::string_view key) {
   return const_cast<Value*>(static_cast<const Value*>(this)->find(key));
 }
-const Value& Value::operator[](std::string_view key) const {
+Value Value::operator[](std::string_view key) && {
+  Value* v = find(key);
+  return v ? std::move(*v) : Value();
+}
+Value Value::operator[](size_t index) && {
+  return is_array() && index < u_.a->size() ? std::move((*u_.a)[index]) : Value();
+}
+Value Value::at(std::string_view path) && {
+  return static_cast<const Value&>(*this).at(path);
+}
+const Value& Value::operator[](std::string_view key) const& {
   const Value* v = find(key);
   return v ? *v : kNull;
 }
-const Value& Value::operator[](size_t index) const {
+const Value& Value::operator[](size_t index) const& {
   return is_array() && index < u_.a->size() ? (*u_.a)[index] : kNull;
 }
 Value& Value::set(std::string_view key) {
@@ -522,7 +533,7 @@ Value& Value::push(Value v) {
   return u_.a->back();
 }
 
-const Value& Value::at(std::string_view path) const {
+const Value& Value::at(std::string_view path) const& {
   const Value* v = this;
   PathStep step;
   while (next_step(path, step)) {

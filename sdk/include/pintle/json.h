@@ -67,9 +67,12 @@ class Value {
   double as_double(double otherwise = 0) const;
   std::string_view as_string(std::string_view otherwise = {}) const;  // view into this value
 
-  // Arrays and objects; an empty one when the value has another type.
-  const Array& items() const;
-  const Object& members() const;
+  // Arrays and objects; an empty one when the value has another type. From a temporary the content itself, so that
+  // `for (auto& x : parse(text).value["list"].items())` is safe.
+  const Array& items() const&;
+  const Object& members() const&;
+  Array items() && { return is_array() ? std::move(*u_.a) : Array(); }
+  Object members() &&;
   Array& make_array();    // turns into an (empty) array unless it is one
   Object& make_object();  // likewise
   size_t size() const;    // items or members; 0 otherwise
@@ -80,10 +83,14 @@ class Value {
   Value* find(std::string_view key);
   bool contains(std::string_view key) const { return find(key) != nullptr; }
   // Member, or a shared null value when absent: v["spec"]["replicas"].as_int(1)
-  const Value& operator[](std::string_view key) const;
-  const Value& operator[](const char* key) const { return (*this)[std::string_view(key)]; }
-  const Value& operator[](size_t index) const;
-  const Value& operator[](int index) const { return (*this)[static_cast<size_t>(index)]; }
+  const Value& operator[](std::string_view key) const&;
+  const Value& operator[](const char* key) const& { return (*this)[std::string_view(key)]; }
+  const Value& operator[](size_t index) const&;
+  const Value& operator[](int index) const& { return (*this)[static_cast<size_t>(index)]; }
+  Value operator[](std::string_view key) &&;
+  Value operator[](const char* key) && { return std::move(*this)[std::string_view(key)]; }
+  Value operator[](size_t index) &&;
+  Value operator[](int index) && { return std::move(*this)[static_cast<size_t>(index)]; }
   // Member, created (value null) when absent; turns a non-object into an object.
   Value& set(std::string_view key);
   Value& set(std::string_view key, Value v);  // returns the member
@@ -92,7 +99,8 @@ class Value {
 
   // Dotted path of object keys ("spec.template.spec"); shared null when absent. Keys that hold
   // dots are written in brackets: "metadata.annotations[a.b/c]"; [0] indexes arrays.
-  const Value& at(std::string_view path) const;
+  const Value& at(std::string_view path) const&;
+  Value at(std::string_view path) &&;
   Value& make(std::string_view path);  // like at(), creating objects on the way (no indexes)
 
   // Equal as JSON: member order does not matter, 1 == 1.0.

@@ -85,7 +85,8 @@ Amounts pod_requests(const json::Value& spec) {
     init.raise_to(step);
   }
   total.raise_to(init);
-  for (const auto& [k, v] : Amounts::from_quantities(spec.at("resources.requests")).items()) total.set(k, v);
+  const Amounts whole_pod = Amounts::from_quantities(spec.at("resources.requests"));
+  for (const auto& [k, v] : whole_pod.items()) total.set(k, v);
   total.add(Amounts::from_quantities(spec["overhead"]));
   total.set("pods", 1);
   return total;
