@@ -1,10 +1,8 @@
 // `pintle kubeconfig`: the administrator's access, printed or merged into a user's own file.
-#include <fcntl.h>
-#include <sys/stat.h>
+#include <grp.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 
 #include "kernel/base/file.h"
@@ -18,9 +16,11 @@ namespace {
 
 std::string target_of(const Invoker& who) { return who.home + "/.kube/config"; }
 
-Result<void> give_to(const Invoker& who, const std::string& path) {
+// Under sudo everything below the user's home is done as that user: files get the right owner, and a link there leads no further than
+// the user could go.
+Result<void> become(const Invoker& who) {
   if (geteuid() != 0 || who.uid == 0) return {};
-  if (lchown(path.c_str(), who.uid, who.gid) != 0) return Error(PINTLE_FORBIDDEN, "cannot give " + path + " to user " + std::to_string(who.uid));
+  if (setgroups(1, &who.gid) != 0 || setegid(who.gid) != 0 || seteuid(who.uid) != 0) return Error(PINTLE_FORBIDDEN, "cannot act as user " + std::to_string(who.uid));
   return {};
 }
 
@@ -39,12 +39,11 @@ Result<int> kubeconfig(const Arguments& a) {
   if (!ours) return Error(PINTLE_INTERNAL, file + ":" + ours.error().text);
   auto who = invoker();
   if (!who) return who.error();
-  const std::string path = target_of(*who), folder = fs::path(path).parent_path().string();
-  // Under sudo these are another user's files: a link there could lead root anywhere.
+  if (auto r = become(*who); !r) return r.error();
+  // A linked file is replaced where it lies, not the link.
   std::error_code code;
-  for (const auto& p : {folder, path})
-    if (geteuid() == 0 && who->uid != 0 && fs::is_symlink(fs::symlink_status(p, code)))
-      return Error(PINTLE_FORBIDDEN, p + " is a symbolic link; as root it is not followed: run pintle kubeconfig > FILE and merge it yourself");
+  const std::string path = fs::weakly_canonical(target_of(*who), code).string();
+  if (code) return Error(PINTLE_FORBIDDEN, target_of(*who) + ": " + code.message());
   json::Value theirs;
   if (fs::exists(path, code)) {
     auto before = kernel::read_file(path);
@@ -54,14 +53,10 @@ Result<int> kubeconfig(const Arguments& a) {
     if (!value->is_null() && !value->is_object()) return Error(PINTLE_INVALID, path + " is not a kubeconfig; it was not changed");
     theirs = std::move(*value);
   } else {
-    const bool fresh = !fs::exists(folder, code);
-    if (auto r = kernel::make_directory(folder); !r) return r.error();
-    if (fresh)
-      if (auto r = give_to(*who, folder); !r) return r.error();
+    if (auto r = kernel::make_directory(fs::path(path).parent_path().string()); !r) return r.error();
   }
   const Merged merged = merge_kubeconfig(std::move(theirs), *ours);
   if (auto r = kernel::write_file(path, write_yaml(merged.kubeconfig), 0600); !r) return r.error();
-  if (auto r = give_to(*who, path); !r) return r.error();
   if (merged.name != "pintle") std::printf("\"pintle\" in %s is another cluster's entry and stays; ours is \"%s\"\n", path.c_str(), merged.name.c_str());
   std::printf("%s context \"%s\" in %s\n", merged.replaced ? "renewed" : "added", merged.name.c_str(), path.c_str());
   if (!merged.made_current && merged.kubeconfig["current-context"].as_string() != merged.name)

@@ -104,6 +104,13 @@ TEST(PurgeTest, MountsBeneathADirectoryComeInnermostFirst) {
   EXPECT_EQ(mounts_beneath(text, "/d"), (std::vector<std::string>{"/d/node/a b", "/d/node"}));
 }
 
+TEST(PurgeTest, OnlyOurRuleIsDeletedAndAsItStandsThere) {
+  EXPECT_EQ(deletion_of("-A DOCKER-USER -m connmark --mark 0x1/0x1 -m comment --comment \"pintle services\" -j ACCEPT"),
+            (std::vector<std::string>{"iptables", "-w", "5", "-D", "DOCKER-USER", "-m", "connmark", "--mark", "0x1/0x1", "-m", "comment", "--comment", "pintle services", "-j", "ACCEPT"}));
+  EXPECT_TRUE(deletion_of("-A DOCKER-USER -j RETURN").empty());
+  EXPECT_TRUE(deletion_of("-N DOCKER-USER").empty());
+}
+
 TEST_F(MachineTest, ADirectoryWithoutADatabaseOfOursIsNeverDeleted) {
   ASSERT_TRUE(kernel::write_file(root_ + "/thesis.tex", "years of work"));
   auto r = purge_data(root_, [](const std::string&) {});

@@ -72,6 +72,21 @@ std::vector<std::string> mounts_beneath(const std::string& mountinfo, const std:
   return out;
 }
 
+std::vector<std::string> deletion_of(const std::string& rule) {
+  static constexpr std::string_view kComment = "\"pintle services\"";
+  const size_t at = rule.find(kComment);
+  if (rule.rfind("-A ", 0) != 0 || at == std::string::npos) return {};
+  std::vector<std::string> words = {"iptables", "-w", "5", "-D"};
+  const auto split = [&](const std::string& part) {
+    std::istringstream in(part);
+    for (std::string w; in >> w;) words.push_back(w);
+  };
+  split(rule.substr(3, at - 3));
+  words.emplace_back("pintle services");
+  split(rule.substr(at + kComment.size()));
+  return words;
+}
+
 Result<void> purge_containers(const Engine& engine, const std::string& cluster, const Say& say) {
   const std::string filter = percent_encode(json::Value::object({{"label", json::Value::array({"io.pintle.cluster=" + cluster})}}).dump());
   auto list = engine.call("GET", "/containers/json?all=1&filters=" + filter);
@@ -111,17 +126,8 @@ Result<void> purge_packet_filter(const Say& say) {
   const Finished rules = run_program({"iptables", "-w", "5", "-S", "DOCKER-USER"});
   std::istringstream lines(rules.output);
   for (std::string line; std::getline(lines, line);) {
-    static const std::string kComment = "\"pintle services\"";
-    const size_t at = line.find(kComment);
-    if (line.rfind("-A ", 0) != 0 || at == std::string::npos) continue;
-    std::vector<std::string> words = {"iptables", "-w", "5", "-D"};
-    const auto split = [&](const std::string& part) {
-      std::istringstream in(part);
-      for (std::string w; in >> w;) words.push_back(w);
-    };
-    split(line.substr(3, at - 3));
-    words.emplace_back("pintle services");
-    split(line.substr(at + kComment.size()));
+    const std::vector<std::string> words = deletion_of(line);
+    if (words.empty()) continue;
     const Finished r = run_program(words);
     if (r.code != 0) return Error(PINTLE_FORBIDDEN, "iptables -D DOCKER-USER: " + r.errors.substr(0, r.errors.find('\n')));
     say("removed the DOCKER-USER rule \"pintle services\"");

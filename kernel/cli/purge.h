@@ -25,4 +25,7 @@ Result<void> purge_root(const std::string& root, const Say& say);
 // Mount points at or beneath `directory`, innermost first. `mountinfo`: the text of /proc/self/mountinfo.
 std::vector<std::string> mounts_beneath(const std::string& mountinfo, const std::string& directory);
 
+// The iptables command that deletes a rule with the comment "pintle services", made from its line in `iptables -S`; empty for another rule.
+std::vector<std::string> deletion_of(const std::string& rule);
+
 }  // namespace pintle::cli

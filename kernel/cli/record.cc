@@ -53,7 +53,9 @@ Result<Record> record_of(const std::string& config, const std::vector<std::strin
       out.container_cluster = c["cluster"].as_string("default");
     }
     if (plugin == "service-proxy") out.own_packet_filter = true;
-    if (plugin == "node-agent") roots.emplace_back(c["root"].as_string(kUsualRoot));
+    if (plugin != "node-agent") continue;
+    out.has_nodes = true;
+    roots.emplace_back(c["root"].as_string(kUsualRoot));
   }
   // Simulated nodes have no files.
   for (const auto& root : roots)

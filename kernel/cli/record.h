@@ -14,6 +14,7 @@ struct Record {
   bool own_containers = false;        // a driver for real containers is configured
   std::string container_cluster;      // its label on containers
   bool own_packet_filter = false;     // service-proxy is configured
+  bool has_nodes = false;             // a node agent is configured; not kept
   std::vector<std::string> roots;     // directories of node agents, beside the data directory
 };
 

@@ -190,6 +190,7 @@ class Supervisor {
     say(terminal, "conflict " + lock.error().text + "\n");
     _exit(kInUse);
   }
+  signal(SIGPIPE, SIG_IGN);  // the terminal may have gone
   (void)!chdir("/");
   const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
   for (const int fd : {0, 1, 2}) dup2(null, fd);
@@ -216,6 +217,7 @@ Child start_child(const std::vector<std::string>& command, int errors, bool ends
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
+    signal(SIGPIPE, SIG_DFL);
     if (ends_with_parent) {
       prctl(PR_SET_PDEATHSIG, SIGTERM);
       if (getppid() != parent) _exit(1);

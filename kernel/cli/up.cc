@@ -80,6 +80,12 @@ Result<void> prepare_data(const Plan& plan) {
   return write_record(plan.data, plan.record);
 }
 
+// Of a directory that was made for one run.
+void remove_data(const std::string& data) {
+  std::error_code code;
+  if (is_ours(data)) fs::remove_all(data, code);
+}
+
 std::string shell_quoted(const std::string& text) {
   if (text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:@,") == std::string::npos) return text;
   std::string out = "'";
@@ -154,10 +160,7 @@ Result<int> foreground(const Plan& plan) {
     }
   }
   if (ready >= 0) close(ready);
-  if (plan.one_run && is_ours(plan.data)) {
-    std::error_code code;
-    fs::remove_all(plan.data, code);
-  }
+  if (plan.one_run) remove_data(plan.data);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -169,7 +172,7 @@ Result<int> up(const Arguments& a) {
   if (const pid_t running = daemon_of(plan->data)) {
     auto before = read_record(plan->data);
     if (detach && supervisor_of(plan->data) && before && before->arguments == plan->record.arguments) {
-      if (a.has("--wait"))
+      if (a.has("--wait") && plan->record.has_nodes)
         if (auto r = wait_for_nodes(plan->data); !r) return r.error();
       std::fprintf(stderr, "pintle: it runs already (process %d)\n", running);
       auto api = ApiClient::open(plan->data);
@@ -182,9 +185,12 @@ Result<int> up(const Arguments& a) {
   if (auto r = prepare_data(*plan); !r) return r.error();
   if (!detach) return foreground(*plan);
   auto url = start_supervised({plan->data, plan->command, plan->keep_address}, kReadyMs);
-  if (!url) return url.error();
+  if (!url) {
+    if (plan->one_run && url.error().code == PINTLE_UNAVAILABLE) remove_data(plan->data);
+    return url.error();
+  }
   if (auto r = open_drained_nodes(plan->data); !r) return r.error();
-  if (a.has("--wait"))
+  if (a.has("--wait") && plan->record.has_nodes)
     if (auto r = wait_for_nodes(plan->data); !r) return r.error();
   tell(*plan, *url, a.has("--print-env"));
   return 0;
@@ -203,7 +209,7 @@ Command up_command() {
            {"--without", "PLUGIN", "leave this plugin out in this run; may be repeated"},
            {"--tls-san", "NAME", "a further name or address of the server; may be repeated"},
            {"--detach", "", "come back when it is ready; it goes on in the background and is restarted when it crashes"},
-           {"--wait", "", "with --detach: come back when the nodes are ready, too"},
+           {"--wait", "", "with --detach: come back when the nodes of the configuration are ready, too"},
            {"--print-env", "", "with or instead of --detach: print what a shell has to evaluate to use it"}},
           "Without --detach it stays in the foreground until Ctrl-C. Containers go on running when it stops: pintle down --help.\n"
           "With port 0 and no --data each run has a directory of its own; in the foreground it is removed at the end.\n\n"
