@@ -138,8 +138,6 @@ void PluginsController::read_objects() {
       s.provider = v.at("spec.provider").as_string();
       s.required = v.at("spec.required").as_bool();
       s.uid = v.at("metadata.uid").as_string();
-      s.revert_errors = v.at("spec.revertIf.errors").as_int();
-      s.revert_seconds = v.at("spec.revertIf.withinSeconds").as_int();
       slots[name] = std::move(s);
     }
   }

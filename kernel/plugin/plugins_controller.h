@@ -57,7 +57,6 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
   struct SlotObject {
     std::string provider, uid, written;
     bool required = false, writing = false;
-    int64_t revert_errors = 0, revert_seconds = 0;
     std::string previous, message, last_swap;
   };
 
