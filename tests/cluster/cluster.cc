@@ -9,10 +9,16 @@
 
 namespace pintle::kernel {
 
-Cluster::Cluster(uint64_t seed, const std::vector<std::string>& plugins, std::map<std::string, json::Value> configs) : executor_(seed) {
+Cluster::Cluster(uint64_t seed, const std::vector<std::string>& plugins, std::map<std::string, json::Value> configs,
+                 std::map<std::string, json::Value> specs)
+    : executor_(seed) {
   Config config;
   config.plugin_directories = {PINTLE_PLUGIN_DIRECTORY};
-  for (const auto& p : plugins) config.plugins.push_back({p, configs.count(p) ? json::Value::object({{"config", configs[p]}}) : json::Value::object()});
+  for (const auto& p : plugins) {
+    json::Value spec = specs.count(p) ? specs[p] : json::Value::object();
+    if (configs.count(p)) spec.set("config", configs[p]);
+    config.plugins.push_back({p, std::move(spec)});
+  }
   config.slots["scheduler.default-scheduler"] = "scheduler-default";
   auto plane = ControlPlane::open(executor_, std::move(config));
   if (!plane.ok()) {

@@ -22,7 +22,9 @@ namespace pintle::kernel {
 class Cluster {
  public:
   // With node-agent among the plugins it runs the pods and the test plays no kubelet. `configs`: by plugin.
-  Cluster(uint64_t seed, const std::vector<std::string>& plugins, std::map<std::string, json::Value> configs = {});
+  // `specs`: further fields of the Plugin objects ("path", "plugin").
+  Cluster(uint64_t seed, const std::vector<std::string>& plugins, std::map<std::string, json::Value> configs = {},
+          std::map<std::string, json::Value> specs = {});
   ~Cluster();  // stops the plane
   bool started() const { return started_; }
   const std::string& problem() const { return problem_; }
