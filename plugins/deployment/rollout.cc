@@ -107,7 +107,11 @@ std::vector<Step> rolling_steps(const Wish& wish, const std::vector<SetState>& s
     newest_available = n.available;
   }
   const std::vector<size_t> old = old_by_age(sets, newest);
+#ifdef PINTLE_PLANT_OFF_BY_ONE  // a bug for the simulation to find; no shipped target defines it
+  const int64_t at_least = wish.replicas - wish.unavailable - 1;
+#else
   const int64_t at_least = wish.replicas - wish.unavailable;
+#endif
   // Pods of the new version that are not there yet count as missing, so that a version that never gets ready stops the rollout.
   const int64_t may_go = all - at_least - (newest_wished - newest_available);
   if (may_go <= 0) return {};

@@ -218,7 +218,11 @@ void Sync::write_status() {
   const bool failed = !failure_.reason.empty();
   const auto end = [self = shared_from_this(), failed] {
     if (failed) return self->finish("retry", self->failure_.message);
+#ifdef PINTLE_PLANT_FORGOTTEN_REQUEUE  // a bug for the simulation to find; no shipped target defines it
+    self->finish("done");
+#else
     self->finish(self->again_ns_ != INT64_MAX ? "after" : "done");
+#endif
   };
   if (patch.is_null()) return end();
   Op op = Op::merge("replicasets.apps", ns_, name_, patch, "status");
