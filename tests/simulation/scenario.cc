@@ -10,7 +10,7 @@ namespace {
 
 using json::Value;
 
-constexpr int kSteadyNodes = 40, kShakyNodes = 10;
+constexpr int kNodes = 50;
 constexpr uint64_t kConvergeSeconds = 60;
 
 class Scenario {
@@ -26,20 +26,17 @@ class Scenario {
     bool healthy = true;
   };
   static std::vector<std::string> plugins() {
-    return {"core", "namespace", "gc", "replicaset", "deployment", "service", "scheduling", "scheduler-default", "scheduler-binpack", "runtime-sim", "node-agent",
-            "node-agent-shaky"};
+    return {"core", "namespace", "gc", "replicaset", "deployment", "service", "scheduling", "scheduler-default", "scheduler-binpack", "runtime-sim", "node-agent"};
   }
   static Value agent(int count, const char* prefix) {
     return Value::object({{"simulated", Value::object({{"count", count}, {"prefix", prefix}, {"cpu", "2"}, {"memory", "4Gi"}, {"pods", "20"}, {"taint", false}})}});
   }
-  // Two instances of the node agent, so that some nodes can fall silent.
   static std::map<std::string, Value> configs() {
-    return {{"node-agent", agent(kSteadyNodes, "sim-")},
-            {"node-agent-shaky", agent(kShakyNodes, "shaky-")},
+    return {{"node-agent", agent(kNodes, "sim-")},
             {"runtime-sim", Value::object({{"startLatencyMs", 200}, {"pullLatencyMs", 100}, {"stopLatencyMs", 300}})}};
   }
   static std::map<std::string, Value> specs(const std::string& plant) {
-    std::map<std::string, Value> out{{"node-agent-shaky", Value::object({{"plugin", "node-agent"}})}};
+    std::map<std::string, Value> out;
     if (plant == "off-by-one") out["deployment"] = Value::object({{"path", PINTLE_PLANTED_DIRECTORY "/planted-deployment.so"}});
     if (plant == "forgotten-requeue") out["replicaset"] = Value::object({{"path", PINTLE_PLANTED_DIRECTORY "/planted-replicaset.so"}});
     return out;
@@ -185,8 +182,8 @@ void Scenario::delete_pod() {
 
 void Scenario::outage(bool on) {
   if (on == silent_) return;
-  note(on ? "the agent of some nodes is gone" : "the agent is back");
-  cluster_.patch("plugins.pintle.dev", "", "node-agent-shaky", Value::object({{"spec", Value::object({{"enabled", !on}})}}));
+  note(on ? "the node agent is gone" : "the agent is back");
+  cluster_.patch("plugins.pintle.dev", "", "node-agent", Value::object({{"spec", Value::object({{"enabled", !on}})}}));
   silent_ = on;
 }
 
@@ -259,7 +256,7 @@ Outcome Scenario::run() {
     int ready = 0;
     for (const auto& n : cluster_.list("nodes"))
       for (const auto& c : n["status"]["conditions"].items()) ready += c["type"].as_string() == "Ready" && c["status"].as_string() == "True";
-    return ready == kSteadyNodes + kShakyNodes && !cluster_.read("namespaces", "", "default").is_null();
+    return ready == kNodes && !cluster_.read("namespaces", "", "default").is_null();
   };
   if (!cluster_.until(all_ready, 60)) out.problems.push_back("the nodes do not get ready");
   deploy();
