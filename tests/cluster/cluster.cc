@@ -35,7 +35,13 @@ Cluster::Cluster(uint64_t seed, const std::vector<std::string>& plugins, std::ma
   executor_.run_until([&] { return done; }, 60ull * 1000000000);
   if (!done) problem_ = "the plane does not settle";
   // One that holds no slot is active a moment after the plane has settled.
-  executor_.run_for(100000000);
+  executor_.run_until(
+      [&] {
+        for (const auto& [name, state] : plane_->plugins().states())
+          if (state != PluginState::kActive && std::find(plugins.begin(), plugins.end(), name) != plugins.end()) return false;
+        return true;
+      },
+      10ull * 1000000000);
   for (const auto& [name, state] : plane_->plugins().states())
     // The directory may hold more than this test wants.
     if (state != PluginState::kActive && std::find(plugins.begin(), plugins.end(), name) != plugins.end()) {
