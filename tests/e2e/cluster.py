@@ -47,7 +47,7 @@ plugins:
   scheduler-binpack:
   runtime-docker: {config: {cluster: %(name)s}}
   node-agent:
-    config: {runtime: runtime.docker, root: %(dir)s/agent, clusterDNS: %(dns)s}
+    config: %(agent)s
   service-proxy: {config: {table: pintle-%(name)s}}
   dns: {config: {port: 0, clusterIP: %(dns)s}}
 """
@@ -81,7 +81,9 @@ class Cluster:
         if text is None and kind == "sim":
             text = SIM % {"agent": json.dumps(agent or {"nodes": [{"name": f"sim-{i}", "runtime": "runtime.sim"} for i in range(1, 4)]})}
         elif text is None:
-            text = DOCKER % {"name": name, "dir": self.dir, "cidr": "10.97.0.0/16", "dns": "10.97.0.10"}
+            dns = "10.97.0.10"
+            config = {"runtime": "runtime.docker", "root": f"{self.dir}/agent", "clusterDNS": dns, **(agent or {})}
+            text = DOCKER % {"name": name, "cidr": "10.97.0.0/16", "dns": dns, "agent": json.dumps(config)}
         self.config = os.path.join(self.dir, "pintle.yaml")
         with open(self.config, "w") as f:
             f.write(text)
