@@ -178,6 +178,14 @@ TEST(RuntimeRequest, CarriesWhatTheSpecSays) {
   EXPECT_EQ(rq->at("resources.memoryBytes").as_int(), 64 << 20);
 }
 
+TEST(RuntimeRequest, NamespacesThatAPodSharesReachItsContainers) {
+  for (const auto& [field, key] : std::map<std::string, std::string>{{"hostPID", "hostPid"}, {"hostIPC", "hostIpc"}, {"shareProcessNamespace", "sharePid"}}) {
+    const Value pod = js(R"({"metadata":{"name":"p"},"spec":{")" + field + R"(":true,"containers":[{"name":"c","image":"i:1"}]}})");
+    EXPECT_TRUE(sandbox_request(pod, 0, {})[key].as_bool()) << field;
+    EXPECT_TRUE((*container_request(pod, containers_of(pod)[0], {}, {}))[key].as_bool()) << field;
+  }
+}
+
 TEST(RuntimeRequest, RefusesRootWhereItMustNotBe) {
   const Value pod = js(R"({"metadata":{"name":"p"},"spec":{"securityContext":{"runAsNonRoot":true},"containers":[{"name":"c","image":"i:1"}]}})");
   ContainerInputs in;
@@ -218,6 +226,45 @@ TEST(PodStatus, AFinishedStatusIsNoReasonToWrite) {
   pod.set("status", first);
   in.now += 60'000'000'000;
   EXPECT_TRUE(merge_patch(first, pod_status(in)).is_null()) << merge_patch(first, pod_status(in)).dump();
+}
+
+TEST(PodStatus, AContainerThatNeverStartedHasNoTimesAndIsNoReasonToWriteAgain) {
+  Value pod = js(R"({"metadata":{"name":"p","namespace":"ns","uid":"u","generation":1},"spec":{"containers":[{"name":"c","image":"i:1"}]}})");
+  PodView view;
+  ContainerView c;
+  c.id = "x";
+  c.name = "c";
+  c.state = ContainerView::State::kExited;
+  c.exit_code = 128;
+  c.reason = "ContainerCannotRun";
+  view.containers.push_back(c);
+  std::map<std::string, ContainerNote, std::less<>> notes;
+  notes["c"].waiting_reason = "RunContainerError";
+  StatusInputs in{.pod = &pod, .view = &view, .notes = &notes, .node_name = "n", .host_ip = "192.0.2.1", .runtime_name = "docker", .now = 1800000000000000000};
+  const Value status = pod_status(in);
+  const Value& ended = status.at("containerStatuses[0].lastState.terminated");
+  EXPECT_EQ(ended["reason"].as_string(), "ContainerCannotRun");
+  EXPECT_FALSE(ended.contains("startedAt")) << "the store drops a null: the status would differ for ever";
+  EXPECT_FALSE(ended.contains("finishedAt"));
+}
+
+TEST(PodStatus, LastWordsStayWithTheirContainerAfterARestart) {
+  Value pod = js(R"({"metadata":{"name":"p","namespace":"ns","uid":"u","generation":1},"spec":{"containers":[{"name":"c","image":"i:1"}]}})");
+  PodView view;
+  ContainerView c;
+  c.id = "x0";
+  c.name = "c";
+  c.state = ContainerView::State::kExited;
+  c.exit_code = 1;
+  view.containers.push_back(c);
+  c.id = "x1";
+  c.attempt = 1;
+  c.state = ContainerView::State::kRunning;
+  view.containers.push_back(c);
+  std::map<std::string, ContainerNote, std::less<>> notes;
+  notes["c"].last_words["x0"] = "no such table";
+  StatusInputs in{.pod = &pod, .view = &view, .notes = &notes, .node_name = "n", .host_ip = "192.0.2.1", .runtime_name = "docker", .now = 1800000000000000000};
+  EXPECT_EQ(pod_status(in).at("containerStatuses[0].lastState.terminated.message").as_string(), "no such table");
 }
 
 TEST(MergePatch, RemovesWhatIsGone) {

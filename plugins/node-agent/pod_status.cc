@@ -11,7 +11,10 @@ namespace {
 
 std::string str(const Value& v) { return std::string(v.as_string()); }
 
-Value time_or_null(int64_t ns) { return ns > 0 ? Value(format_time(ns)) : Value(); }
+// A time that is not known is left out: the store drops nulls, and the status would never be what it should be.
+void set_time(Value& v, const char* key, int64_t ns) {
+  if (ns > 0) v.set(key, format_time(ns));
+}
 
 std::string full_id(const StatusInputs& in, const std::string& id) { return id.empty() ? "" : in.runtime_name + "://" + id; }
 
@@ -22,8 +25,8 @@ Value terminated(const StatusInputs& in, const ContainerView& c, std::string mes
   t.set("reason", reason);
   if (message.empty()) message = c.message;
   if (!message.empty()) t.set("message", message);
-  t.set("startedAt", time_or_null(c.started_ns));
-  t.set("finishedAt", time_or_null(c.finished_ns));
+  set_time(t, "startedAt", c.started_ns);
+  set_time(t, "finishedAt", c.finished_ns);
   t.set("containerID", full_id(in, c.id));
   return Value::object({{"terminated", std::move(t)}});
 }
@@ -46,24 +49,26 @@ Value container_status(const StatusInputs& in, const ContainerSpec& c, bool& run
   const auto found = in.notes->find(name);
   const ContainerNote& note = found == in.notes->end() ? nothing : found->second;
   running = ready = false;
+  // What the container said at its end, now or as the status remembers it.
+  const auto last_words = [&](const ContainerView& v) {
+    const auto it = note.last_words.find(v.id);
+    if (it != note.last_words.end()) return it->second;
+    return old.at("state.terminated.containerID").as_string() == full_id(in, v.id) ? str(old.at("state.terminated.message")) : std::string();
+  };
 
   Value s = Value::object({{"name", name}});
   Value state, last = old["lastState"].is_object() ? old["lastState"] : Value::object();
   if (before && before->state == ContainerView::State::kExited && now->state != ContainerView::State::kExited) {
-    const std::string id = full_id(in, before->id);
-    if (last.at("terminated.containerID").as_string() != id) {
-      const std::string message = old.at("state.terminated.containerID").as_string() == id ? str(old.at("state.terminated.message")) : "";
-      last = terminated(in, *before, message);
-    }
+    if (last.at("terminated.containerID").as_string() != full_id(in, before->id)) last = terminated(in, *before, last_words(*before));
   }
   if (now && now->state == ContainerView::State::kRunning) {
     running = true;
-    state = Value::object({{"running", Value::object({{"startedAt", time_or_null(now->started_ns)}})}});
+    Value since = Value::object();
+    set_time(since, "startedAt", now->started_ns);
+    state = Value::object({{"running", std::move(since)}});
   } else if (now && (now->state == ContainerView::State::kExited || now->state == ContainerView::State::kUnknown)) {
-    std::string message = note.end_message;
-    if (message.empty() && old.at("state.terminated.containerID").as_string() == full_id(in, now->id)) message = str(old.at("state.terminated.message"));
     Value ended = now->state == ContainerView::State::kExited
-                      ? terminated(in, *now, message)
+                      ? terminated(in, *now, last_words(*now))
                       : Value::object({{"terminated", Value::object({{"exitCode", 137}, {"reason", "ContainerStatusUnknown"}, {"message", "The container could not be located when the pod was terminated"}, {"containerID", full_id(in, now->id)}})}});
     if (!note.waiting_reason.empty()) {  // about to be restarted: its end moves to lastState
       last = std::move(ended);

@@ -16,7 +16,7 @@ namespace pintle::node_agent {
 struct ContainerNote {
   std::string waiting_reason, waiting_message;  // why it does not run
   bool started = false, ready = false;
-  std::string end_message;  // its termination message
+  std::map<std::string, std::string> last_words;  // termination messages, by container id
 };
 
 struct StatusInputs {

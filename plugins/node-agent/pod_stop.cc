@@ -55,8 +55,11 @@ void PodWorker::end_step() {
   }
   if (stage_ == Stage::kStatus) {
     // How everything ended is written before it is forgotten. write_status() follows this step; a step that has nothing to write comes back here.
-    if (!gone_) {
+    // One that the API refuses does not keep the pod.
+    if (!gone_ && !status_refused_) {
       if (status_busy_) return;
+      for (const auto& [name, m] : memory_)
+        if (m.listening) return;
       write_status();
       if (status_busy_) return;
     }
@@ -109,7 +112,7 @@ void PodWorker::stop_container(const ContainerSpec& c, const ContainerView& v, i
                              if (!me) return;
                              if (!r) {
                                me->context_.host.warn("a container could not be stopped", Value::object({{"pod", pod_key(me->object_.json())}, {"container", name}, {"error", r.error().text}}));
-                               me->wake_ = me->context_.host.after(kSecond, me->site_.strand().wrap([weak, name] {
+                               me->memory(name).stop_again = me->context_.host.after(kSecond, me->site_.strand().wrap([weak, name] {
                                  if (const auto later = weak.lock()) later->finish(name);
                                }));
                                return;

@@ -78,7 +78,7 @@ void PodStreams::begin(const std::shared_ptr<Session>& s, AgentNode::Target t) {
         if (other >= 0) ::close(other);
       return finish(s, Error(PINTLE_BAD_REQUEST, "a descriptor of the stream is missing"));
     }
-  Invocation made = t.link->stream(method, rq, {}, [this, s](Result<Value> r) { finish(s, std::move(r)); }, std::move(fds));
+  Invocation made = t.link->stream(method, rq, {}, [this, s](Result<Value> r) { finish(s, std::move(r)); }, 0, std::move(fds));
   bool cancel;
   {
     std::lock_guard lock(s->mutex);

@@ -1,5 +1,7 @@
 #include "pod_worker.h"
 
+#include <algorithm>
+
 #include "pintle/timestamp.h"
 #include "unsupported.h"
 
@@ -11,6 +13,10 @@ using State = ContainerView::State;
 namespace {
 
 constexpr uint64_t kSecond = 1'000'000'000;
+// Of a log that stands in for a termination message.
+constexpr size_t kLogTail = 2048;
+constexpr int kLogTailLines = 80;
+constexpr uint64_t kLogTime = 10 * kSecond;
 
 std::string str(const Value& v) { return std::string(v.as_string()); }
 
@@ -73,8 +79,10 @@ void PodWorker::stop() {
   wake_.reset();
   cut_.reset();
   gate_.reset();
-  for (auto& [name, m] : memory_)
+  for (auto& [name, m] : memory_) {
+    m.stop_again.reset();
     if (m.probes) m.probes->stop();
+  }
 }
 
 bool PodWorker::was_seen_running() const { return object_.json().at("status.startTime").is_string() || !view_.empty(); }
@@ -105,17 +113,6 @@ void PodWorker::sync() {
 }
 
 void PodWorker::step() {
-  for (const auto& c : containers_of(pod_)) {
-    if (const ContainerView* v = view_.latest(c.name())) {
-      if (v->state == State::kExited) look_at_end(c, *v);
-      if (v->state != State::kRunning) {
-        Memory& m = memory(c.name());
-        if (m.probes) m.probes->stop();
-        m.probes.reset();
-        m.note.started = m.note.ready = false;
-      }
-    }
-  }
   if (!link_) {
     std::string handler;
     if (const auto name = pod_["spec"]["runtimeClassName"].as_string(); !name.empty()) {
@@ -138,6 +135,17 @@ void PodWorker::step() {
           self->request_sync();
         }
       });
+    }
+  }
+  for (const auto& c : containers_of(pod_)) {
+    if (const ContainerView* v = view_.latest(c.name())) {
+      if (v->state == State::kExited) hear_out(c, *v);
+      if (v->state != State::kRunning) {
+        Memory& m = memory(c.name());
+        if (m.probes) m.probes->stop();
+        m.probes.reset();
+        m.note.started = m.note.ready = false;
+      }
     }
   }
   if (deleting()) return end_step();
@@ -343,7 +351,7 @@ bool PodWorker::run_container(const ContainerSpec& c, const SandboxView& sandbox
   Memory& m = memory(name);
   const ContainerView* v = view_.latest(name);
   const uint64_t now = context_.host.now();
-  if (m.busy) return false;
+  if (m.busy || m.listening) return false;
   if (v && v->state == State::kRunning) {
     m.note.waiting_reason.clear();
     m.note.waiting_message.clear();
@@ -447,13 +455,36 @@ void PodWorker::watch_container(const ContainerSpec& c, const ContainerView& v) 
   m.probes->start();
 }
 
-// The container's last words, read once.
-void PodWorker::look_at_end(const ContainerSpec& c, const ContainerView& v) {
+// The container's last words, read once: its termination message, or the end of its log when it failed and wants that. Until they are
+// read neither the status is written nor the container restarted.
+void PodWorker::hear_out(const ContainerSpec& c, const ContainerView& v) {
   Memory& m = memory(c.name());
-  if (std::exchange(m.read_message_of, v.id) == v.id) return;
-  m.note.end_message.clear();
-  if (!link_ || link_->can("volumes:none")) return;
-  m.note.end_message = read_termination_file(context_.config.root, uid_, std::string(c.name()), v.attempt);
+  if (std::exchange(m.heard_out, v.id) == v.id) return;
+  std::erase_if(m.note.last_words, [&](const auto& w) {
+    return std::none_of(view_.containers.begin(), view_.containers.end(), [&](const auto& known) { return known.id == w.first; });
+  });
+  std::string& words = m.note.last_words[v.id];
+  if (!link_->can("volumes:none")) words = read_termination_file(context_.config.root, uid_, std::string(c.name()), v.attempt);
+  if (!words.empty() || v.exit_code == 0 || v.started_ns == 0 || (*c.spec)["terminationMessagePolicy"].as_string() != "FallbackToLogsOnError") return;
+  m.listening = true;
+  auto log = std::make_shared<std::string>();
+  const auto part = [log](std::string_view piece) {
+    log->append(piece);
+    if (log->size() > 2 * kLogTail) log->erase(0, log->size() - kLogTail);
+    return true;
+  };
+  link_->stream(PINTLE_METHOD(pintle_runtime, logs), Value::object({{"node", site_.facts().name}, {"id", v.id}, {"tailLines", kLogTailLines}}), part,
+                site_.strand().wrap([weak = weak_from_this(), name = std::string(c.name()), id = v.id, log](Result<Value> r) {
+                  const auto self = weak.lock();
+                  if (!self) return;
+                  Memory& mine = self->memory(name);
+                  mine.listening = false;
+                  if (!r && log->empty()) *log = "the end of the log could not be read: " + r.error().text;
+                  if (log->size() > kLogTail) log->erase(0, log->size() - kLogTail);
+                  mine.note.last_words[id] = as_text(std::move(*log));
+                  self->request_sync();
+                }),
+                kLogTime);
 }
 
 // The last run and the one before it are kept: their logs can be asked for.
@@ -484,6 +515,8 @@ void PodWorker::finish(const std::string& container) {
 
 void PodWorker::write_status() {
   if (status_busy_ || gone_) return;
+  for (const auto& [name, m] : memory_)
+    if (m.listening) return;
   std::map<std::string, ContainerNote, std::less<>> notes;
   for (const auto& [name, m] : memory_) notes[name] = m.note;
   StatusInputs in;
@@ -510,12 +543,14 @@ void PodWorker::write_status() {
                                                if (!self) return;
                                                self->status_busy_ = false;
                                                if (r.ok()) {
+                                                 self->status_refused_ = false;
                                                  if (r.ops[0].object.revision() > self->object_.revision()) self->object_ = r.ops[0].object;
                                                  return self->request_sync();
                                                }
                                                const OpResult* failed = r.failed();
                                                const pintle_code code = failed ? failed->code : r.code;
                                                if (code == PINTLE_NOT_FOUND) return;  // its end comes over the watch
+                                               self->status_refused_ = code == PINTLE_INVALID || code == PINTLE_BAD_REQUEST || code == PINTLE_TOO_LARGE;
                                                if (code != PINTLE_CONFLICT)
                                                  self->context_.host.warn("the status of a pod could not be written",
                                                                           Value::object({{"pod", pod_key(self->object_.json())}, {"error", failed ? failed->text : ""}}));

@@ -75,7 +75,9 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
     bool busy = false;              // an action is under way
     std::string started_id;         // started by this instance
     std::string restart_id;         // must be ended and started anew
-    std::string told_back_off, read_message_of;
+    std::string told_back_off, heard_out;  // heard_out: whose last words were read
+    bool listening = false;         // they are being read
+    Timer stop_again;
   };
   struct Start;  // one container on its way up
   enum class Stage : uint8_t { kNone, kGate, kStop, kStatus, kRemove, kDelete, kDone };
@@ -88,7 +90,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   void run_containers();
   bool run_container(const ContainerSpec& c, const SandboxView& sandbox);  // true: the next init container may follow
   void watch_container(const ContainerSpec& c, const ContainerView& v);
-  void look_at_end(const ContainerSpec& c, const ContainerView& v);
+  void hear_out(const ContainerSpec& c, const ContainerView& v);
   void remove_old_containers();
   void write_status();
   void fail(std::string reason, std::string message);
@@ -139,7 +141,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   Stage stage_ = Stage::kNone;
   Volumes volumes_ = Volumes::kNone;
   bool gone_ = false, over_ = false, admitted_ = false, sync_posted_ = false, sandbox_busy_ = false, volumes_dirty_ = false,
-       status_busy_ = false, stopped_ = false;
+       status_busy_ = false, status_refused_ = false, stopped_ = false;
   std::vector<VolumePlan> plan_;
 };
 

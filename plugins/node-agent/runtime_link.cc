@@ -51,10 +51,11 @@ void RuntimeLink::call_long(uint32_t method, const Value& request, Done done, ui
   if (const auto it = long_calls_.find(id); it != long_calls_.end()) it->second = made;
 }
 
-Invocation RuntimeLink::stream(uint32_t method, const Value& request, std::function<bool(std::string_view)> part, Done done, std::vector<int> fds) const {
+Invocation RuntimeLink::stream(uint32_t method, const Value& request, std::function<bool(std::string_view)> part, Done done, uint64_t timeout_ns,
+                               std::vector<int> fds) const {
   return context_.host.invoke(
       slot_, PINTLE_RUNTIME, method, request, [done = std::move(done)](Result<std::string> r, std::vector<int>) { done(parsed(std::move(r))); },
-      std::move(part), fds, UINT64_MAX);
+      std::move(part), fds, timeout_ns ? context_.host.now() + timeout_ns : UINT64_MAX);
 }
 
 void RuntimeLink::connect(Listener listener) {

@@ -24,8 +24,9 @@ class RuntimeLink : public std::enable_shared_from_this<RuntimeLink> {
   void call(uint32_t method, const json::Value& request, Done done, uint64_t timeout_ns = 0) const;
   // The same for what may take minutes and can be taken up again by the next instance (pull, stop): a drain does not wait for it.
   void call_long(uint32_t method, const json::Value& request, Done done, uint64_t timeout_ns) const;
-  // A call that lives as long as the client wants: no deadline, partial answers, descriptors. Not an action in hand.
-  Invocation stream(uint32_t method, const json::Value& request, std::function<bool(std::string_view)> part, Done done, std::vector<int> fds = {}) const;
+  // A call that lives as long as the client wants: no deadline (timeout 0), partial answers, descriptors. Not an action in hand.
+  Invocation stream(uint32_t method, const json::Value& request, std::function<bool(std::string_view)> part, Done done, uint64_t timeout_ns = 0,
+                    std::vector<int> fds = {}) const;
 
   // Connects: recover, info, then events. `synced` after each (re)connection: list everything. `changed(node, pod uid)`: node may be "".
   // `state(ready, message)` when that changes.

@@ -101,6 +101,13 @@ Result<Value> security_of(const Value& pod, const ContainerSpec& c, const Contai
   return out;
 }
 
+// Of the sandbox and of each container in it.
+void set_shared_namespaces(Value& rq, const Value& spec) {
+  if (spec["hostPID"].as_bool()) rq.set("hostPid", true);
+  if (spec["hostIPC"].as_bool()) rq.set("hostIpc", true);
+  if (spec["shareProcessNamespace"].as_bool()) rq.set("sharePid", true);
+}
+
 }  // namespace
 
 Value sandbox_request(const Value& pod, int64_t attempt, const NodeFacts& node) {
@@ -132,9 +139,7 @@ Value sandbox_request(const Value& pod, int64_t attempt, const NodeFacts& node) 
         if (p["hostPort"].as_int() > 0 && c.type != ContainerType::kInit)
           ports.push(Value::object({{"hostIp", str(p["hostIP"])}, {"hostPort", p["hostPort"]}, {"containerPort", p["containerPort"]}, {"protocol", p["protocol"].as_string("TCP")}}));
   if (!ports.empty()) rq.set("portMappings", std::move(ports));
-  if (spec["hostPID"].as_bool()) rq.set("hostPid", true);
-  if (spec["hostIPC"].as_bool()) rq.set("hostIpc", true);
-  if (spec["shareProcessNamespace"].as_bool()) rq.set("sharePid", true);
+  set_shared_namespaces(rq, spec);
   if (const Value& sysctls = spec["securityContext"]["sysctls"]; !sysctls.empty()) {
     Value map = Value::object();
     for (const auto& s : sysctls.items()) map.set(s["name"].as_string(), s["value"]);
@@ -188,6 +193,7 @@ Result<Value> container_request(const Value& pod, const ContainerSpec& c, const 
   for (const char* flag : {"tty", "stdin", "stdinOnce"})
     if (spec[flag].as_bool()) rq.set(flag, true);
   if (const auto s = spec["lifecycle"]["stopSignal"].as_string(); !s.empty()) rq.set("stopSignal", s);
+  set_shared_namespaces(rq, pod["spec"]);
   return rq;
 }
 

@@ -291,6 +291,19 @@ Result<std::string> termination_file(const std::string& root, const std::string&
   return path;
 }
 
+std::string as_text(std::string bytes) {
+  // A cut goes through a letter at times.
+  size_t rest = 0;
+  while (rest < bytes.size() && rest < 3 && (static_cast<unsigned char>(bytes[rest]) & 0xC0) == 0x80) ++rest;
+  bytes.erase(0, rest);
+  std::string quoted;
+  json::quote(bytes, quoted);
+  if (!json::parse(quoted))
+    for (char& c : bytes)
+      if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  return bytes;
+}
+
 std::string read_termination_file(const std::string& root, const std::string& uid, const std::string& container, int64_t attempt) {
   const std::string path = pod_directory(root, uid) + "/containers/" + container + "/" + std::to_string(attempt);
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -299,15 +312,7 @@ std::string read_termination_file(const std::string& root, const std::string& ui
   const ssize_t n = ::read(fd, buffer, sizeof buffer);
   ::close(fd);
   if (n <= 0) return {};
-  // A message is text: what is no UTF-8 would be refused by the API.
-  std::string out(buffer, static_cast<size_t>(n));
-  std::string quoted;
-  json::quote(out, quoted);
-  if (!json::parse(quoted)) {
-    for (char& c : out)
-      if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  }
-  return out;
+  return as_text(std::string(buffer, static_cast<size_t>(n)));
 }
 
 }  // namespace pintle::node_agent

@@ -40,6 +40,8 @@ Result<std::vector<json::Value>> container_mounts(const json::Value& container, 
 std::string pod_directory(const std::string& root, const std::string& uid);
 // The (empty) file that the container writes its last words to; made when absent.
 Result<std::string> termination_file(const std::string& root, const std::string& uid, const std::string& container, int64_t attempt);
+// What is no UTF-8 would be refused by the API: replaced.
+std::string as_text(std::string bytes);
 // At most 4096 bytes; "" when there are none.
 std::string read_termination_file(const std::string& root, const std::string& uid, const std::string& container, int64_t attempt);
 

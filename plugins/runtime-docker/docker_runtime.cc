@@ -25,6 +25,8 @@ using json::Value;
 using SharedCall = std::shared_ptr<Call>;
 
 constexpr uint64_t kSecond = 1000000000;
+constexpr int kCannotExec = 126;
+constexpr int kEndChecks = 3;  // 200 ms apart
 constexpr char kPauseTag[] = "pintle/pause:1";
 
 std::string str(const Value& v) { return std::string(v.as_string()); }
@@ -270,7 +272,15 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     });
   }
 
-  void start_container(Value request, Call call) override { simple("POST", "/containers/" + str(request["id"]) + "/start", std::move(call)); }
+  void start_container(Value request, Call call) override {
+    auto shared = share(std::move(call));
+    const std::string id = str(request["id"]);
+    engine_.call("POST", "/containers/" + id + "/start", nullptr, strand_.wrap([this, shared, id](Result<Value> r) {
+      changed(id);  // the engine sends no event for a start that fails
+      if (!r) return shared->fail(r.error());
+      shared->reply();
+    }));
+  }
 
   void stop_container(Value request, Call call) override {
     auto shared = share(std::move(call));
@@ -300,12 +310,14 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     });
   }
 
-  void list(Value, Call call) override {
+  void list(Value request, Call call) override {
     auto shared = share(std::move(call));
-    const std::string filter = Value::object({{"label", Value::array({std::string(kClusterLabel) + "=" + config_.cluster})}}).dump();
-    engine_.get("/containers/json?all=1&filters=" + query_escape(filter), [this, shared](Result<Value> r) {
+    Value labels = Value::array({std::string(kClusterLabel) + "=" + config_.cluster});
+    const bool one = !request["podUid"].as_string().empty();
+    if (one) labels.push("io.pintle.pod.uid=" + str(request["podUid"]));
+    engine_.get("/containers/json?all=1&filters=" + query_escape(Value::object({{"label", std::move(labels)}}).dump()), [this, shared, one](Result<Value> r) {
       if (!r) return shared->fail(r.error());
-      strand_.post([this, shared, list = std::make_shared<Value>(std::move(*r))] {
+      strand_.post([this, shared, one, list = std::make_shared<Value>(std::move(*r))] {
         // Times and exit codes are in the inspection only. One that was made in the same state (the summary changes with it) is reused.
         auto missing = std::make_shared<std::vector<std::string>>();
         std::set<std::string> alive;
@@ -315,12 +327,12 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
           const auto it = inspected_.find(id);
           if (it == inspected_.end() || it->second.stale || it->second.value.at("State.Status") != c["State"]) missing->push_back(id);
         }
-        std::erase_if(inspected_, [&](const auto& e) { return !alive.count(e.first); });
+        if (!one) std::erase_if(inspected_, [&](const auto& e) { return !alive.count(e.first); });
         inspect_containers(missing, [this, shared, list] {
           Value out = Value::object({{"pods", Value::array()}, {"containers", Value::array()}});
           for (const Value& c : list->items()) {
             const auto it = inspected_.find(str(c["Id"]));
-            if (it == inspected_.end()) continue;  // removed in between
+            if (it == inspected_.end() || it->second.value.is_null()) continue;  // removed in between
             const Value& i = it->second.value;
             if (i.at("Config.Labels")[kKindLabel].as_string() == "sandbox") out.set("pods").push(pod_entry(i));
             else out.set("containers").push(container_entry(i));
@@ -387,15 +399,27 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
                        ends->engine = fd;
                        ends->rest = std::move(rest);
                        run_session(shared, std::move(*ends), "/exec/" + exec_id + "/resize", resize, timeout, [this, exec_id](SharedCall answer, Value output) {
-                         engine_.get("/exec/" + exec_id + "/json", [answer, output](Result<Value> e) {
+                         engine_.get("/exec/" + exec_id + "/json", [this, answer, output](Result<Value> e) {
                            if (!e) return answer->fail(e.error());
                            Value reply = output;
                            reply.set("exitCode", (*e)["ExitCode"]);
+                           if ((*e)["ExitCode"].as_int() == kCannotExec) return tell_whether_ended(answer, reply, str((*e)["ContainerID"]), kEndChecks);
                            answer->reply(reply);
                          });
                        });
                      });
     });
+  }
+
+  // The engine answers 126 both for a command that cannot be run and for a container that ended while its namespaces were being entered.
+  // It learns of the end a moment later than the kernel.
+  void tell_whether_ended(SharedCall answer, Value reply, const std::string& id, int checks) {
+    engine_.get("/containers/" + id + "/json", strand_.wrap([this, answer, reply, id, checks](Result<Value> c) {
+      if (c ? !c->at("State.Running").as_bool() : c.error().code == PINTLE_NOT_FOUND)
+        return answer->fail(PINTLE_CONFLICT, "the container ended before the command could start: it may be restarting, try again");
+      if (checks == 0) return answer->reply(reply);
+      endings_.push_back(host.after(kSecond / 5, [this, answer, reply, id, checks] { tell_whether_ended(answer, reply, id, checks - 1); }));
+    }));
   }
 
   void attach(Value request, Call call) override {
@@ -480,7 +504,8 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
  private:
   struct Inspected {
     Value value;
-    bool stale = false;
+    bool stale = true;      // something happened to the container since
+    uint64_t changes = 0;   // how often: an inspection that was under way meanwhile is stale when it comes
   };
 
   static std::string image_path(const std::string& image) { return image; }  // slashes and colons are part of the engine's path
@@ -563,11 +588,24 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     if (ids->empty()) return done();
     auto left = std::make_shared<size_t>(ids->size());
     for (const auto& id : *ids)
-      engine_.get("/containers/" + id + "/json", strand_.wrap([this, id, left, done](Result<Value> r) {
-        if (r) inspected_[id] = {std::move(*r), false};
-        else inspected_.erase(id);
+      engine_.get("/containers/" + id + "/json", strand_.wrap([this, id, left, done, seen = inspected_[id].changes](Result<Value> r) {
+        const auto it = inspected_.find(id);
+        if (!r) {
+          if (it != inspected_.end()) inspected_.erase(it);
+        } else {
+          Inspected& known = it != inspected_.end() ? it->second : inspected_[id];
+          known.value = std::move(*r);
+          known.stale = known.changes != seen;
+        }
         if (--*left == 0) done();
       }));
+  }
+  // On the strand.
+  void changed(const std::string& id) {
+    const auto it = inspected_.find(id);
+    if (it == inspected_.end()) return;
+    it->second.stale = true;
+    ++it->second.changes;
   }
   void inspect_images(std::shared_ptr<std::vector<std::string>> ids, std::function<void()> done) {
     if (ids->empty()) return done();
@@ -591,7 +629,7 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     h.head = strand_.wrap([this](HttpResponse r) {
       if (r.status != 200) return;
       connected_ = true;
-      for (auto& [id, e] : inspected_) e.stale = true;  // what happened while we were not listening is not known
+      for (const auto& [id, e] : inspected_) changed(id);  // what happened while we were not listening is not known
       for (auto& [id, listener] : listeners_) tell(*listener, Value::object({{"type", "sync"}}));
     });
     h.data = [this, line](std::string_view bytes) {
@@ -607,7 +645,12 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     };
     h.ended = strand_.wrap([this](Result<void> r) {
       if (draining_) return;
-      if (connected_) host.warn("the Docker Engine's event stream ended, connecting again", Value::object({{"error", r.ok() ? std::string("closed") : r.error().text}}));
+      if (connected_) {
+        host.warn("the Docker Engine's event stream ended, connecting again", Value::object({{"error", r.ok() ? std::string("closed") : r.error().text}}));
+      } else if (!r) {
+        // It is not just the stream: whoever listens has to know that nothing is seen any more.
+        for (auto& [id, listener] : std::exchange(listeners_, {})) listener->fail(engine_.unavailable(r.error()));
+      }
       connected_ = false;
       reconnect_ = host.after(kSecond / 2, strand_.wrap([this] { follow_events(); }));
     });
@@ -620,8 +663,8 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     if (std::find(std::begin(kOfInterest), std::end(kOfInterest), action) == std::end(kOfInterest)) return;
     const std::string id = str(v.at("Actor.ID"));
     const Value& attributes = v.at("Actor.Attributes");
-    const auto it = inspected_.find(id);
-    if (it != inspected_.end()) it->second.stale = true;
+    changed(id);
+    if (action == "destroy") inspected_.erase(id);
     const bool sandbox = attributes[kKindLabel].as_string() == "sandbox";
     Value event = Value::object({{"type", "changed"},
                                  {"podUid", attributes["io.pintle.pod.uid"]},

@@ -109,7 +109,7 @@ Result<Value> container_body(const DriverConfig& config, const Value& rq) {
   if (!rq.at("resources.oomScoreAdj").is_null()) host.set("OomScoreAdj", std::max(rq.at("resources.oomScoreAdj").as_int(), config.lowest_oom_score_adj));
   host.set("RestartPolicy", Value::object({{"Name", "no"}}));
   host.set("NetworkMode", sandbox);
-  host.set("IpcMode", sandbox);
+  host.set("IpcMode", rq["hostIpc"].as_bool() ? "host" : sandbox);
   if (rq["hostPid"].as_bool()) host.set("PidMode", "host");
   else if (rq["sharePid"].as_bool()) host.set("PidMode", sandbox);
   if (!rq["cgroupParent"].as_string().empty()) host.set("CgroupParent", rq["cgroupParent"]);
@@ -216,7 +216,7 @@ Value container_entry(const Value& i) {
                              {"state", failed_start ? "exited" : state},
                              {"createdAt", static_cast<long long>(engine_time(i["Created"].as_string()))},
                              {"startedAt", static_cast<long long>(engine_time(s["StartedAt"].as_string()))},
-                             {"finishedAt", static_cast<long long>(engine_time(s["FinishedAt"].as_string()))},
+                             {"finishedAt", static_cast<long long>(engine_time(failed_start ? i["Created"].as_string() : s["FinishedAt"].as_string()))},
                              {"exitCode", exit_code},
                              {"pid", s["Pid"]},
                              {"labels", labels}});

@@ -48,6 +48,14 @@ TEST(Messages, ExitedContainersTellWhy) {
   EXPECT_EQ(engine_time("0001-01-01T00:00:00Z"), 0);
 }
 
+TEST(Messages, AStartThatFailedEndedWhenItWasTried) {
+  const Value e = container_entry(json::parse(R"({"Id":"x","Created":"2026-01-02T03:04:05Z","State":{"Status":"created","ExitCode":128,"Error":"unable to apply caps",
+      "StartedAt":"0001-01-01T00:00:00Z","FinishedAt":"0001-01-01T00:00:00Z"}})").value);
+  EXPECT_EQ(e["state"].as_string(), "exited");
+  EXPECT_EQ(e["reason"].as_string(), "ContainerCannotRun");
+  EXPECT_EQ(e["finishedAt"].as_int(), e["createdAt"].as_int()) << "back-off counts from here";
+}
+
 TEST(Messages, MultiplexedOutputComesApartWhereverItIsCut) {
   const auto frame = [](char stream, const std::string& s) {
     return std::string{stream, 0, 0, 0, 0, 0, 0, static_cast<char>(s.size())} + s;

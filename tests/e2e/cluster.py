@@ -92,7 +92,8 @@ class Cluster:
     def kubeconfig(self):
         return os.path.join(self.data, "admin.kubeconfig")
 
-    def start(self, timeout=30):
+    def launch(self):
+        """Starts the daemon and returns the descriptor on which it tells that it is ready."""
         read, write = os.pipe()
         os.set_inheritable(write, True)
         self.log = open(self.log_path, "ab")
@@ -101,6 +102,10 @@ class Cluster:
             stdout=self.log, stderr=self.log, close_fds=True, pass_fds=[write])
         os.close(write)
         os.set_blocking(read, False)
+        return read
+
+    def start(self, timeout=30):
+        read = self.launch()
         line = b""
 
         def ready():

@@ -28,7 +28,7 @@
  *              "mounts":[{"hostPath","containerPath","readOnly":b,"propagation":"private|slave|shared"}],"tty":b,"stdin":b,"stdinOnce":b,"labels":{},"logPath":"..",
  *              "security":{"user":n,"group":n,"userName":"..","supplementalGroups":[],"privileged":b,"readOnlyRoot":b,"noNewPrivileges":b,
  *                "capabilities":{"add":[],"drop":[]},"seccomp":"RuntimeDefault|Unconfined|Localhost/x","apparmor":".."},
- *              "resources":{"cpuShares","cpuQuota","cpuPeriod","memoryBytes","oomScoreAdj"},"stopSignal":".."}
+ *              "resources":{"cpuShares","cpuQuota","cpuPeriod","memoryBytes","oomScoreAdj"},"stopSignal":"..","hostPid":b,"hostIpc":b,"sharePid":b}
  *              -> {"id":".."}
  * start       {"id"} -> {}
  * stop        {"id","timeoutSeconds":30,"signal":""?} -> {}    stop signal, wait, then KILL; OK when it is not running
