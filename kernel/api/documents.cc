@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <cstdio>
+#include <utility>
 
 #include "kernel/api/negotiate.h"
 
@@ -40,17 +41,32 @@ std::string gunzip(std::string_view compressed) {
   return out;
 }
 
-Document Documents::get(uint64_t generation, const std::string& name, const std::function<std::string()>& render) {
-  const uint64_t now = executor_.now();
-  {
-    const std::lock_guard lock(mutex_);
-    if (generation > generation_) {
-      generation_ = generation;
-      entries_.clear();
+void Documents::sweep_later(const std::shared_ptr<Kept>& kept) {
+  kept->executor.after(kUnused, [weak = std::weak_ptr<Kept>(kept)] {
+    const std::shared_ptr<Kept> self = weak.lock();
+    if (!self) return;
+    bool more = false;
+    {
+      const std::lock_guard lock(self->mutex);
+      const uint64_t now = self->executor.now();
+      std::erase_if(self->entries, [&](const auto& e) { return now - e.second.used >= kUnused; });
+      more = self->sweeping = !self->entries.empty();
     }
-    std::erase_if(entries_, [&](const auto& e) { return now - e.second.used > kUnused; });
-    const auto at = entries_.find(name);
-    if (generation == generation_ && at != entries_.end()) {
+    if (more) sweep_later(self);
+  });
+}
+
+Document Documents::get(uint64_t generation, const std::string& name, const std::function<std::string()>& render) {
+  Kept& kept = *kept_;
+  const uint64_t now = kept.executor.now();
+  {
+    const std::lock_guard lock(kept.mutex);
+    if (generation > kept.generation) {
+      kept.generation = generation;
+      kept.entries.clear();
+    }
+    const auto at = kept.entries.find(name);
+    if (generation == kept.generation && at != kept.entries.end()) {
       at->second.used = now;
       return at->second.document;
     }
@@ -58,9 +74,22 @@ Document Documents::get(uint64_t generation, const std::string& name, const std:
   const std::string text = render();
   Gzip gzip;
   Document document{std::make_shared<const std::string>(gzip.add(text, true)), content_hash(text)};
-  const std::lock_guard lock(mutex_);
-  if (generation == generation_) entries_[name] = {document, now};
+  bool first = false;
+  {
+    const std::lock_guard lock(kept.mutex);
+    if (generation != kept.generation) return document;
+    kept.entries[name] = {document, now};
+    first = !std::exchange(kept.sweeping, true);
+  }
+  if (first) sweep_later(kept_);
   return document;
+}
+
+size_t Documents::bytes() const {
+  const std::lock_guard lock(kept_->mutex);
+  size_t n = 0;
+  for (const auto& [name, entry] : kept_->entries) n += entry.document.gzip->size();
+  return n;
 }
 
 }  // namespace pintle::kernel

@@ -174,6 +174,12 @@ Result<OpRef> ApiPipeline::make_op(ApiRequest request) const {
   if (query_value(request, "fieldManager").size() > 128) {
     return invalid_options("CreateOptions", {{"FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes"}});
   }
+  if (request.verb == Verb::kPatch) {
+    if (Result<void> known = known_patch_type(request.content_type); !known) return known.error();
+    if (query_has(request, "force")) {
+      return invalid_options("PatchOptions", {{"FieldValueForbidden", "force", "Forbidden: may not be specified for non-apply patch"}});
+    }
+  }
   op->request = std::move(request);
   return op;
 }
@@ -233,6 +239,10 @@ Async<ApiAnswer> ApiPipeline::answer(ApiRequest request) {
 
 Async<ApiAnswer> ApiPipeline::get(OpRef op) {
   ApiAnswer out;
+  if (Result<Revision> wanted = wanted_revision(op->request, store_); !wanted) {
+    out.error = wanted.error();
+    co_return out;
+  }
   ObjectRef object = store_.get(op->target.key);
   if (!object) {
     out.error = not_found(*op->target.kind, op->request.name);

@@ -65,6 +65,11 @@ class HookCaller {
   virtual std::vector<std::string> slots(const std::string& prefix) const {
     return slot_held(prefix) ? std::vector<std::string>{prefix} : std::vector<std::string>{};
   }
+  // Enabled plugins that provide the interface, running or not, by name, sorted.
+  virtual std::vector<std::string> providers(const std::string& interface_id) const {
+    (void)interface_id;
+    return {};
+  }
 };
 
 class Pipeline {
@@ -105,6 +110,8 @@ class Pipeline {
 std::unique_ptr<Pipeline> make_pipeline(Executor& executor, Store& store, Registry& registry, HookCaller& hooks);
 
 const char* verb_name(Verb verb);  // "get", "deletecollection"
+// What the request is authorized as: the verb, or, for a path that is no resource, the HTTP method in small letters.
+const char* asked_verb(const ApiRequest& request);
 
 // The Status object of an error ("kind":"Status", code, reason, details): what clients see.
 json::Value status_object(const Error& error);

@@ -49,7 +49,7 @@ Async<Result<void>> ApiPipeline::authorized(ApiRequest request) {
   user.set("uid", who.uid);
   json::Value& groups = user.set("groups", json::Value::array());
   for (const std::string& g : who.groups) groups.push(g);
-  ask.set("verb", verb_name(request.verb));
+  ask.set("verb", asked_verb(request));
   ask.set("group", request.group);
   ask.set("version", request.version);
   ask.set("resource", request.resource);

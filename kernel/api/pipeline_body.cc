@@ -63,6 +63,9 @@ Result<void> ApiPipeline::fit(Op& op, json::Value& object, std::vector<std::stri
   }
   std::string text;
   for (const std::string& p : problems) text += (text.empty() ? "" : ", ") + p;
+  if (op.request.verb == Verb::kPatch) {
+    return invalid(*t.kind, op.request.name, {{"FieldValueInvalid", "patch", "Invalid value: strict decoding error: " + text}});
+  }
   return bad_request(t.kind->kind + " in version \"" + t.version->name + "\" cannot be handled as a " + t.kind->kind +
                      ": strict decoding error: " + text);
 }

@@ -176,6 +176,12 @@ std::vector<std::string> facet_fields(const Kind& storage);
 // The storage path that the field selector name means in this face of the kind; "" when not selectable.
 std::string selectable_path(const Kind& kind, const std::string& version, const std::string& field);
 
+// `resourceVersion` of a get or list, 0 when there is none. INVALID: not a number; TIMEOUT with Kubernetes' cause: not there yet.
+Result<Revision> wanted_revision(const ApiRequest& request, const Store& store);
+
+// UNSUPPORTED_MEDIA, also for server-side apply: said before anything is looked up.
+Result<void> known_patch_type(const std::string& content_type);
+
 bool has_finalizers(const Kind& kind, const json::Value& object);
 std::string query_value(const ApiRequest& request, std::string_view name);
 bool query_has(const ApiRequest& request, std::string_view name);

@@ -69,6 +69,22 @@ Error forbidden_option(const char* field, const std::string& why) {
 
 }  // namespace
 
+Result<Revision> wanted_revision(const ApiRequest& request, const Store& store) {
+  const std::string version = query_value(request, "resourceVersion");
+  Revision wanted = 0;
+  if (version.empty()) return wanted;
+  const auto parsed = std::from_chars(version.data(), version.data() + version.size(), wanted);
+  if (parsed.ec != std::errc() || parsed.ptr != version.data() + version.size()) {
+    return invalid_options("ListOptions", {{"FieldValueInvalid", "resourceVersion", "Invalid value: \"" + version + "\": must be a decimal number"}});
+  }
+  const Revision now = store.revision();
+  if (wanted <= now) return wanted;
+  Error e(PINTLE_TIMEOUT, "Timeout: Too large resource version: " + version + ", current: " + std::to_string(now));
+  e.retry_after_ms = 1000;
+  e.status = json::parse_or_null(R"({"details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"Too large resource version"}],"retryAfterSeconds":1}})");
+  return e;
+}
+
 std::string selectable_path(const Kind& kind, const std::string& version, const std::string& field) {
   std::string path;
   for (const auto& [name, to] : kind.selectable_alias) {
@@ -178,13 +194,10 @@ Result<Pipeline::ListAnswer> ApiPipeline::list(const ApiRequest& request) {
   const std::string token = query_value(request, "continue"), version = query_value(request, "resourceVersion"),
                     match = query_value(request, "resourceVersionMatch");
   if (!query_value(request, "sendInitialEvents").empty()) return forbidden_option("sendInitialEvents", "sendInitialEvents is forbidden for list");
-  uint64_t wanted = 0;
-  if (!version.empty()) {
-    const auto parsed = std::from_chars(version.data(), version.data() + version.size(), wanted);
-    if (parsed.ec != std::errc() || parsed.ptr != version.data() + version.size()) {
-      return invalid_options("ListOptions", {{"FieldValueInvalid", "resourceVersion", "Invalid value: \"" + version + "\": must be a decimal number"}});
-    }
-  }
+  const Result<Revision> asked = wanted_revision(request, store_);
+  // What is wrong about the other parameters is said first.
+  if (!asked && asked.error().code != PINTLE_TIMEOUT) return asked.error();
+  const Revision wanted = asked ? *asked : 1;
   if (!match.empty()) {
     if (!token.empty()) return forbidden_option("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
     if (version.empty()) return forbidden_option("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
@@ -203,14 +216,9 @@ Result<Pipeline::ListAnswer> ApiPipeline::list(const ApiRequest& request) {
     query.after_name = c->name;
     current_token = c->revision < 0;
     query.at = c->revision < 0 ? 0 : static_cast<Revision>(c->revision);
+  } else if (!asked) {
+    return asked.error();
   } else if (wanted) {
-    const Revision now = store_.revision();
-    if (wanted > now) {
-      Error e(PINTLE_TIMEOUT, "Timeout: Too large resource version: " + version + ", current: " + std::to_string(now));
-      e.retry_after_ms = 1000;
-      e.status = json::parse_or_null(R"({"details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"Too large resource version"}],"retryAfterSeconds":1}})");
-      return e;
-    }
     if (match == "Exact" || (match.empty() && query.limit)) query.at = wanted;
   }
   Result<ListPage> page = store_.list(query);

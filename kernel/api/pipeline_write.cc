@@ -116,18 +116,23 @@ Async<Result<Outcome>> ApiPipeline::plan_create(OpRef op, Draft& draft, size_t i
   co_return out;
 }
 
-Result<void> ApiPipeline::patch_value(Op& op, json::Value& value, TypeId type) const {
-  const std::string media = media_type(op.request.content_type);
+Result<void> known_patch_type(const std::string& content_type) {
+  const std::string media = media_type(content_type);
   if (media.starts_with("application/apply-patch+")) {
     return Error(PINTLE_UNSUPPORTED_MEDIA,
-                 "server-side apply is not available in this server yet (kubectl: leave out --server-side) - accepted media types include: " +
-                     std::string(kPatchTypes));
+                 "server-side apply is not available in this server yet (kubectl: leave out --server-side; helm 4: --server-side=false) - "
+                 "accepted media types include: " + std::string(kPatchTypes));
   }
-  const bool is_json = media == "application/json-patch+json", is_merge = media == "application/merge-patch+json";
-  if (!is_json && !is_merge && media != "application/strategic-merge-patch+json") {
+  if (media != "application/json-patch+json" && media != "application/merge-patch+json" && media != "application/strategic-merge-patch+json") {
     return Error(PINTLE_UNSUPPORTED_MEDIA,
                  "the body of the request was in an unknown format - accepted media types include: " + std::string(kPatchTypes));
   }
+  return {};
+}
+
+Result<void> ApiPipeline::patch_value(Op& op, json::Value& value, TypeId type) const {
+  const std::string media = media_type(op.request.content_type);
+  const bool is_json = media == "application/json-patch+json", is_merge = media == "application/merge-patch+json";
   std::vector<std::string> duplicates;
   json::ParseOptions options;
   options.duplicates = &duplicates;

@@ -101,7 +101,6 @@ void RestServer::add_check(const std::string& name, bool live, std::function<Res
   state_->checks.push_back({name, live, std::move(check)});
 }
 void RestServer::add_metrics(std::function<void(std::string&)> provider) { state_->providers.push_back(std::move(provider)); }
-void RestServer::add_route(Route route) { state_->routes.push_back(std::move(route)); }
 
 void RestServer::handle(HttpRequest&& request, std::shared_ptr<Responder> responder) {
   auto ex = std::make_shared<Exchange>(state_->executor, state_->metrics, std::move(request), std::move(responder));
@@ -149,15 +148,7 @@ void RestServer::State::authenticated(const ExchangeRef& ex) {
     else api.verb = Verb::kDelete;
     pipeline.authorize(api, [self = shared_from_this(), ex](Result<void> may) {
       if (!may) return ex->fail(may.error());
-      if (self->document(ex)) return;
-      auto shared = std::shared_ptr<HttpRequest>(ex, &ex->request);
-      for (const Route& route : self->routes) {
-        if (route(shared, ex->identity, ex->out)) {
-          ex->claim(200, true);
-          return;
-        }
-      }
-      ex->fail(unknown_path());
+      if (!self->document(ex)) self->route(ex);
     });
     return;
   }

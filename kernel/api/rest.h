@@ -33,9 +33,6 @@ class RestServer {
   void add_check(const std::string& name, bool live, std::function<Result<void>()> check);
   // Appends metrics in Prometheus' text form.
   void add_metrics(std::function<void(std::string& out)> provider);
-  // Routes of others (pintle.http/1 ...): true = taken. Asked after authentication, for paths that are not resources.
-  using Route = std::function<bool(const std::shared_ptr<HttpRequest>&, const Identity&, const std::shared_ptr<Responder>&)>;
-  void add_route(Route route);
 
   struct State;  // the parts' common ground, opaque to users
 

@@ -126,6 +126,7 @@ bool RestServer::State::document(const ExchangeRef& ex) {
     metrics->render(text);
     render_gauges("store", pipeline.store().metrics(), text);
     render_gauges("bus", bus.metrics(), text);
+    render_gauges("api", json::Value::object({{"documentBytes", static_cast<int64_t>(documents.bytes())}}), text);
     render_process(text);
     for (const auto& provider : providers) provider(text);
     ex->send(200, "text/plain; version=0.0.4; charset=utf-8", std::move(text));

@@ -32,7 +32,12 @@ struct RestServer::State : std::enable_shared_from_this<RestServer::State> {
   };
   std::vector<Check> checks;
   std::vector<std::function<void(std::string&)>> providers;
-  std::vector<Route> routes;
+  struct Routes {
+    json::Value list;
+    uint64_t until = 0;
+  };
+  std::mutex routes_mutex;
+  std::map<std::string, Routes> routes;  // by plugin
 
   // rest.cc
   void handle(const ExchangeRef& ex);
@@ -48,6 +53,9 @@ struct RestServer::State : std::enable_shared_from_this<RestServer::State> {
   void list(const ExchangeRef& ex);
   // watch_stream.cc
   void watch(const ExchangeRef& ex);
+  // rest_routes.cc
+  void route(const ExchangeRef& ex);
+  Async<json::Value> routes_of(std::string plugin);
   // connect.cc
   void connect(const ExchangeRef& ex, std::shared_ptr<const Kind> kind, const Subresource& sub);
 };

@@ -107,6 +107,12 @@ const char* verb_name(Verb verb) {
   return "create";
 }
 
+const char* asked_verb(const ApiRequest& request) {
+  if (request.resource.empty() && request.verb == Verb::kCreate) return "post";
+  if (request.resource.empty() && request.verb == Verb::kUpdate) return "put";
+  return verb_name(request.verb);
+}
+
 json::Value status_object(const Error& error) {
   const json::Value& given = error.status;
   json::Value out = json::Value::object();
@@ -183,7 +189,7 @@ Error denied(const ApiRequest& r, const std::string& reason) {
   const std::string why = reason.empty() ? "" : ": " + reason;
   if (r.resource.empty()) {
     return {PINTLE_FORBIDDEN,
-            "forbidden: User \"" + r.identity.user + "\" cannot " + verb_name(r.verb) + " path \"" + r.path_rest + "\"" + why};
+            "forbidden: User \"" + r.identity.user + "\" cannot " + asked_verb(r) + " path \"" + r.path_rest + "\"" + why};
   }
   const std::string resource = r.subresource.empty() ? r.resource : r.resource + "/" + r.subresource;
   const std::string full = r.group.empty() ? r.resource : r.resource + "." + r.group;

@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <future>
 
-#include "kernel/api/certs/certs.h"
+#include "kernel/api/certs/renewal.h"
+#include "kernel/api/metrics.h"
+#include "kernel/api/rest.h"
 #include "kernel/base/file.h"
 #include "kernel/base/log.h"
 #include "kernel/pintled/notify.h"
@@ -58,18 +60,6 @@ std::string port_of(const std::vector<std::string>& addresses) {
   return {};
 }
 
-// Certificates are looked at once a day; the front end sees new files by itself.
-void renew_daily(Executor& executor, std::string dir, CertificateOptions options) {
-  executor.after(24ull * 3600 * 1000000000, [&executor, dir, options] {
-    executor.post_blocking([&executor, dir, options] {
-      if (auto r = ensure_certificates(dir, options, executor.wall()); !r) log::error("certs", r.error().text);
-      else
-        for (const auto& name : r->renewed) log::info("certs", "renewed " + name);
-      renew_daily(executor, dir, options);
-    });
-  });
-}
-
 int run(const Options& options, sigset_t& signals) {
   const Config& config = options.config;
   if (auto r = make_directory(config.data); !r) return fail(kFailed, r.error().text);
@@ -94,16 +84,22 @@ int run(const Options& options, sigset_t& signals) {
   auto front = make_front(executor, front_options, [&cp](HttpRequest&& request, std::shared_ptr<Responder> responder) {
     cp.handle(std::move(request), std::move(responder));
   });
+  cp.rest().add_metrics([raw = front.get()](std::string& out) { render_gauges("front", raw->metrics(), out); });
   if (auto r = front->start(); !r) return fail(kFailed, r.error().text);
   std::string url;
   for (const auto& address : front->addresses()) log::info("pintled", "listens on " + address);
+  KubeconfigOptions kube;
   if (const std::string address = port_of(front->addresses()); !address.empty()) {
-    url = client_url(address);
-    KubeconfigOptions kube;
-    kube.server = url;
+    kube.server = url = client_url(address);
     if (auto r = write_kubeconfig(config.data + "/admin.kubeconfig", certs_dir, kube); !r) return fail(kFailed, r.error().text);
   }
-  renew_daily(executor, certs_dir, cert_options);
+  CertificateRenewal renewal(executor, certs_dir, cert_options, [&config, certs_dir, kube](const Result<Certificates>& r) {
+    if (!r) return log::error("certs", r.error().text);
+    for (const auto& name : r->renewed) log::info("certs", "renewed " + name);
+    if (kube.server.empty()) return;
+    // The kubeconfig holds a copy of the client's certificate.
+    if (auto written = write_kubeconfig(config.data + "/admin.kubeconfig", certs_dir, kube); !written) log::error("certs", written.error().text);
+  });
 
   // A signal ends the waiting below; the plugins' start goes on beside it.
   auto settled = std::make_shared<std::atomic<int>>(0);  // 1 up, 2 failed

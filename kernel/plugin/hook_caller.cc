@@ -23,6 +23,11 @@ void PluginCalls::set_alias(const std::string& manifest_name, const std::string&
   aliases_.emplace(manifest_name, object_name);
 }
 
+void PluginCalls::set_providers(std::function<std::vector<std::string>(const std::string&)> source) {
+  std::lock_guard lock(mutex_);
+  providers_ = std::move(source);
+}
+
 std::shared_ptr<SlotTable> PluginCalls::table() const {
   std::lock_guard lock(mutex_);
   return slots_;
@@ -125,6 +130,15 @@ std::function<void()> PluginCalls::open(const std::string& name, const char* int
 bool PluginCalls::slot_held(const std::string& slot) const {
   auto t = table();
   return t && t->held(slot);
+}
+
+std::vector<std::string> PluginCalls::providers(const std::string& interface_id) const {
+  std::function<std::vector<std::string>(const std::string&)> source;
+  {
+    std::lock_guard lock(mutex_);
+    source = providers_;
+  }
+  return source ? source(interface_id) : std::vector<std::string>{};
 }
 
 std::vector<std::string> PluginCalls::slots(const std::string& prefix) const {

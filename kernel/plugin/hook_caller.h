@@ -21,6 +21,7 @@ class PluginCalls final : public HookCaller {
   void set_built_in(std::string owner, BuiltIn fn);
   // Kinds name their owner by its manifest; the running instance by its Plugin object.
   void set_alias(const std::string& manifest_name, const std::string& object_name);
+  void set_providers(std::function<std::vector<std::string>(const std::string& interface_id)> source);
 
   // Deadline 1 s unless given. After 5 calls in a row without an answer (TIMEOUT, UNAVAILABLE) calls fail at once for 5 s, then
   // one is let through. NOT_FOUND of a slot becomes UNAVAILABLE.
@@ -32,6 +33,7 @@ class PluginCalls final : public HookCaller {
                              std::function<void(std::function<void()>)>* resume) override;
   bool slot_held(const std::string& slot) const override;
   std::vector<std::string> slots(const std::string& prefix) const override;
+  std::vector<std::string> providers(const std::string& interface_id) const override;
 
  private:
   struct Breaker {
@@ -45,6 +47,7 @@ class PluginCalls final : public HookCaller {
   std::shared_ptr<SlotTable> slots_;
   std::string owner_;
   BuiltIn built_in_;
+  std::function<std::vector<std::string>(const std::string&)> providers_;
   std::map<std::string, std::string> aliases_;
   std::map<std::string, Breaker> breakers_;
 };

@@ -78,6 +78,10 @@ Result<void> PluginsController::prepare() {
     if (auto self = weak.lock()) self->hook(method, std::move(request), std::move(done));
     else done(Error(PINTLE_UNAVAILABLE, "the server is stopping"));
   });
+  calls_.set_providers([weak = weak_from_this()](const std::string& interface_id) {
+    auto self = weak.lock();
+    return self ? self->providers(interface_id) : std::vector<std::string>{};
+  });
   services_.pipeline.set_permissions([weak = weak_from_this()](const std::string& plugin, const std::string& kind, const std::string& sub, const char* verb) {
     auto self = weak.lock();
     return self && self->permits(plugin, kind, sub, verb);
@@ -435,6 +439,14 @@ bool PluginsController::permits(const std::string& plugin, const std::string& ki
     manifest = at->second;
   }
   return manifest->permits(kind, subresource, verb);
+}
+
+std::vector<std::string> PluginsController::providers(const std::string& interface_id) const {
+  std::vector<std::string> out;
+  std::lock_guard lock(seen_mutex_);
+  for (const auto& [name, node] : seen_.enabled)
+    if (std::find(node.provides.begin(), node.provides.end(), interface_id) != node.provides.end()) out.push_back(name);
+  return out;
 }
 
 std::map<std::string, PluginState> PluginsController::states() const {

@@ -49,6 +49,8 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
   // The hooks of the kernel's own kinds (pintle.resource/1).
   void hook(uint32_t method, std::string request, std::function<void(Result<std::string>)> done);
   bool permits(const std::string& plugin, const std::string& kind, const std::string& subresource, const char* verb) const;
+  // Enabled plugins whose manifests provide the interface.
+  std::vector<std::string> providers(const std::string& interface_id) const;
   json::Value metrics() const;
   // Per plugin: name -> state; for readiness and tests.
   std::map<std::string, PluginState> states() const;

@@ -29,7 +29,7 @@ PROTO_SHAPES = {"string": {"string"}, "bool": {"bool"}, "int32": {"int32", "int6
                 "bytes": {"bytes"}, "double": {"double"}}
 FIELD_KEYS = ["type", "required", "immutable", "stored", "default", "enum", "min", "max", "minItems", "maxItems",
               "minLength", "maxLength", "format", "listType", "listMapKeys", "mapType", "patchStrategy",
-              "patchMergeKey", "proto", "protoName", "protoInline", "doc"]
+              "patchMergeKey", "duplicates", "proto", "protoName", "protoInline", "protoZero", "doc"]
 
 
 def fail(text):
@@ -200,6 +200,17 @@ COMMON = {
 }
 
 
+def mark(made, fields, key, value):
+    """plan.yaml's lists of fields that the published facts say nothing about."""
+    for name, names in (fields or {}).items():
+        if name not in made:
+            fail(f"plan: {key}: {name} is not reachable")
+        for field in names:
+            if field not in made[name]["fields"]:
+                fail(f"plan: {key}: {name} has no field {field}")
+            made[name]["fields"][field][key] = value
+
+
 def document(made):
     for body in made.values():
         for field, facts in body["fields"].items():
@@ -290,6 +301,9 @@ def main():
         if name not in generator.used:
             fail(f"overlay: nothing refers to {name}")
     soften(generator.made, plan["soft"])
+    mark(generator.made, plan["plain"], "protoZero", "drop")
+    mark(generator.made, plan["pointers"], "protoZero", "keep")
+    mark(generator.made, plan["repeating"], "duplicates", "allow")
     document(generator.made)
     forbid_empty(generator.made)
     files = {}

@@ -159,6 +159,66 @@ TEST_F(Api, TheAuthorizerOfTheSlotDecides) {
   EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "user-token").code, 403) << "a crashed authorizer denies";
 }
 
+TEST_F(Api, PathsOfAPluginStayKnownWhileItIsDown) {
+  EXPECT_EQ(world_.call("GET", "/shop/a").code, 202);
+  EXPECT_EQ(world_.call("GET", "/shop/a").code, 202);
+  EXPECT_EQ(world_.hooks.calls["routes"], 1) << "what it wants is asked once in a while";
+  world_.hooks.down = true;
+  EXPECT_EQ(world_.call("GET", "/shop/a").code, 503);
+  world_.executor.run_for(20 * kSecond);
+  EXPECT_EQ(world_.call("GET", "/shop/a").code, 503) << "hidden is not absent";
+  world_.hooks.down = false;
+  world_.hooks.routes = false;
+  EXPECT_EQ(world_.call("GET", "/shop/a").code, 404) << "an explicit disable hides them";
+}
+
+TEST_F(Api, DocumentsThatNobodyAsksForAreDropped) {
+  const auto kept = [this] {
+    const std::string text = world_.call("GET", "/metrics").body;
+    const size_t at = text.find("\npintle_api_document_bytes ");
+    return at == std::string::npos ? -1L : std::stol(text.substr(at + 27));
+  };
+  EXPECT_EQ(kept(), 0);
+  EXPECT_EQ(world_.call("GET", "/openapi/v3").code, 200);
+  EXPECT_EQ(world_.call("GET", "/openapi/v3/apis/test.example.com/v1").code, 200);
+  const long all = kept();
+  EXPECT_GT(all, 500);
+  for (int i = 0; i < 4; ++i) {
+    world_.executor.run_for(300 * kSecond);
+    EXPECT_EQ(world_.call("GET", "/openapi/v3/apis/test.example.com/v1").code, 200);
+  }
+  EXPECT_GT(kept(), 0) << "in use";
+  EXPECT_LT(kept(), all) << "the others are gone";
+  world_.executor.run_for(1201 * kSecond);
+  EXPECT_EQ(kept(), 0);
+  EXPECT_EQ(world_.call("GET", "/openapi/v3/apis/test.example.com/v1").code, 200);
+}
+
+TEST_F(Api, ACertificateSaysWhoItsOwnerIs) {
+  world_.certificate = ClientCertificate{"alice", {"dev"}};
+  const Reply denied = world_.call("GET", kWidgets, "", {}, "");
+  EXPECT_EQ(denied.code, 403);
+  EXPECT_NE(denied.json["message"].as_string().find("User \"alice\" cannot list"), std::string_view::npos) << denied.body;
+  EXPECT_EQ(world_.call("GET", kWidgets).code, 403) << "a token beside it changes nothing";
+  world_.certificate = ClientCertificate{"root", {"system:masters"}};
+  EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "").code, 200);
+  world_.certificate = ClientCertificate{"", {"system:masters"}};
+  EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "").code, 401) << "nobody's certificate";
+  world_.certificate = ClientCertificate{"system:plugin:widget", {}};
+  EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "").code, 403) << "the name of a plugin does not make one";
+}
+
+TEST_F(Api, APluginMayKnowPeopleThatTheKernelDoesNot) {
+  EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "plugin-token").code, 401);
+  world_.hooks.held.insert("authn");
+  EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "plugin-token").code, 200);
+  EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "other-token").code, 401);
+  EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "").code, 401) << "who shows nothing is nobody";
+  EXPECT_EQ(world_.call("GET", kWidgets).code, 200) << "the token file goes on";
+  world_.hooks.down = true;
+  EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "plugin-token").code, 401) << "a crashed one knows nobody";
+}
+
 TEST_F(Api, TokensFollowTheirFile) {
   EXPECT_EQ(world_.call("GET", kWidgets, "", {}, "new-token").code, 401);
   std::ofstream(world_.token_file) << "new-token,eve,3,\"system:masters\"\n";

@@ -122,6 +122,7 @@ std::shared_ptr<Recorder> World::open(const std::string& method, const std::stri
   r.headers = std::move(headers);
   if (!token.empty()) r.headers.emplace_back("authorization", "Bearer " + token);
   r.body = body;
+  if (certificate) r.certificate = std::make_unique<ClientCertificate>(*certificate);
   auto out = std::make_shared<Recorder>(executor);
   out->stuck = stuck;
   clients_.push_back(out);

@@ -1,6 +1,7 @@
 // A whole API server in memory, on a virtual clock: store, bus, pipeline, REST, and widgets.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "kernel/api/rest.h"
@@ -69,6 +70,7 @@ class World {
   std::unique_ptr<Pipeline> pipeline;
   std::unique_ptr<Bus> bus;
   std::unique_ptr<RestServer> rest;
+  std::optional<ClientCertificate> certificate;  // of the clients from now on
 
  private:
   std::vector<std::weak_ptr<Recorder>> clients_;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "pintle/if/admission.h"
+#include "pintle/if/http.h"
 #include "pintle/if/resource.h"
 #include "pintle/if/stream.h"
 
@@ -17,6 +18,10 @@ std::vector<std::string> WidgetHooks::slots(const std::string& prefix) const {
     if (s == prefix || s.starts_with(prefix + ".")) out.push_back(s);
   }
   return out;
+}
+
+std::vector<std::string> WidgetHooks::providers(const std::string& interface_id) const {
+  return routes && interface_id == PINTLE_HTTP ? std::vector<std::string>{"widget"} : std::vector<std::string>{};
 }
 
 void WidgetHooks::call(const std::string& target, const char* interface_id, uint32_t method, std::string request, uint64_t deadline_ns,
@@ -39,6 +44,19 @@ Result<json::Value> WidgetHooks::answer(const std::string&, const std::string& i
   const std::lock_guard lock(mutex_);
   if (down) return Error(PINTLE_UNAVAILABLE, "the widget plugin is restarting");
   if (id == PINTLE_RESOURCE) return resource(method, request);
+  if (id == PINTLE_HTTP) {
+    ++calls[method == 0 ? "routes" : "handle"];
+    if (method == 0) return parse(R"({"routes":[{"prefix":"/shop/","methods":["GET","POST"]},{"prefix":"/shop/broken"},{"prefix":"/api/"},{"prefix":"/"}]})");
+    if (request["path"].as_string() == "/shop/broken") return parse(R"({"code":"odd"})");
+    if (request["path"].as_string() == "/shop/closed") return Error(PINTLE_TOO_MANY_REQUESTS, "the shop is full");
+    json::Value v = parse(R"({"code":202,"headers":{"Content-Type":"application/json","X-Shop":"open","Connection":"close","Audit-Id":"forged"}})");
+    v.set("body", request.dump());
+    return v;
+  }
+  if (id == PINTLE_AUTHN) {
+    if (request["authorization"].as_string() != "Bearer plugin-token") return parse(R"({"authenticated":false})");
+    return parse(R"({"authenticated":true,"user":{"username":"paul","uid":"9","groups":["system:masters"]}})");
+  }
   if (id == PINTLE_AUTHZ) {
     json::Value v = json::Value::object();
     v.set("allowed", allowed_users.contains(std::string(request["user"]["username"].as_string())));

@@ -18,12 +18,14 @@ class WidgetHooks final : public HookCaller {
                              std::function<void(std::function<void()>)>* resume) override;
   bool slot_held(const std::string& slot) const override { return held.contains(slot); }
   std::vector<std::string> slots(const std::string& prefix) const override;
+  std::vector<std::string> providers(const std::string& interface_id) const override;
 
   std::set<std::string> held;
   std::map<std::string, int> calls;        // by hook name
   bool down = false;                       // every hook answers UNAVAILABLE
   bool admit = true;                       // the admission slot's verdict
   bool admission_hangs = false;            // ... or it never answers in time
+  bool routes = true;                      // /shop/ (GET, POST) and /shop/broken are the widgets' own paths
   std::set<std::string> allowed_users;     // of the authz slot
   std::string log_text = "first line\nsecond line\n";
   size_t log_repeat = 1;

@@ -1,6 +1,7 @@
 // Durable rows per second of the store alone, and watch fan-out. Prints one line per row of the table:
 //
-//   store_bench [FOLDER [SECONDS]]     FOLDER: on the disk to be measured (default: a new one in the temporary folder)
+//   store_bench [FOLDER [SECONDS [WRITERS]]]     FOLDER: on the disk to be measured (default: a new one in the temporary folder)
+//                                                WRITERS: only so many, no fan-out
 //
 // A writer waits for its commit to be durable before the next one; rows are new objects of 1 KB.
 #include <stdlib.h>
@@ -126,7 +127,7 @@ void fan_out(ThreadExecutor& executor, size_t watches, size_t changes) {
   for (const uint64_t id : ids) bus->unwatch(id);
 }
 
-int run(const std::string& folder, double seconds) {
+int run(const std::string& folder, double seconds, size_t only) {
   ThreadExecutor executor;
   {
     auto store = open_store(executor, {.path = folder});
@@ -134,7 +135,7 @@ int run(const std::string& folder, double seconds) {
       std::fprintf(stderr, "%s\n", store.error().text.c_str());
       return 1;
     }
-    for (const size_t writers : {1, 64, 256}) {
+    for (const size_t writers : only ? std::vector<size_t>{only} : std::vector<size_t>{1, 64, 256}) {
       Load load(**store, "rows" + std::to_string(writers), writers);
       const int64_t groups = (*store)->metrics()["groups"].as_int();
       load.run(seconds);
@@ -142,7 +143,7 @@ int run(const std::string& folder, double seconds) {
       std::printf("  in %ld groups\n", static_cast<long>((*store)->metrics()["groups"].as_int() - groups));
     }
   }
-  fan_out(executor, 1000, 1000);
+  if (!only) fan_out(executor, 1000, 1000);
   return 0;
 }
 
@@ -151,10 +152,11 @@ int run(const std::string& folder, double seconds) {
 
 int main(int argc, char** argv) {
   const double seconds = argc > 2 ? std::atof(argv[2]) : 3;
-  if (argc > 1) return pintle::kernel::run(argv[1], seconds);
+  const size_t only = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 0;
+  if (argc > 1) return pintle::kernel::run(argv[1], seconds, only);
   std::string folder = (std::filesystem::temp_directory_path() / "pintle-bench-XXXXXX").string();
   if (!mkdtemp(folder.data())) return 1;
-  const int code = pintle::kernel::run(folder, seconds);
+  const int code = pintle::kernel::run(folder, seconds, only);
   std::filesystem::remove_all(folder);
   return code;
 }

@@ -1,6 +1,7 @@
 """The kubectl tour on simulated nodes: what people type on day one, with a stock kubectl."""
 import json
 import os
+import socket
 import subprocess
 import unittest
 
@@ -157,6 +158,154 @@ class Tour(ClusterTest):
         self.k("label", "node", "sim-2", "disk=ssd")
         self.assertIn("Metrics API not available", self.k("top", "nodes", check=False).all)
 
+    def test_every_create_that_needs_no_policy(self):
+        self.k("create", "namespace", "creates")
+        n = ("-n", "creates")
+        self.k("create", "serviceaccount", "robot", *n)
+        self.k("create", "service", "clusterip", "s1", "--tcp=80:8080", *n)
+        self.k("create", "service", "nodeport", "s2", "--tcp=80", *n)
+        self.k("create", "service", "externalname", "s3", "--external-name=example.org", *n)
+        self.k("create", "service", "loadbalancer", "s4", "--tcp=80", *n)
+        self.k("create", "service", "clusterip", "s5", "--clusterip=None", *n)
+        services = {s["metadata"]["name"]: s["spec"] for s in self.cluster.get("services", *n)["items"]}
+        self.assertEqual(services["s1"]["ports"][0]["targetPort"], 8080)
+        self.assertEqual(services["s3"]["externalName"], "example.org")
+        self.assertEqual(services["s5"]["clusterIP"], "None")
+        self.assertIn("LoadBalancer", self.k("get", "services", *n).out)
+        self.k("create", "secret", "docker-registry", "d", "--docker-server=r", "--docker-username=u", "--docker-password=p", *n)
+        self.assertEqual(self.cluster.get("secret", "d", *n)["type"], "kubernetes.io/dockerconfigjson")
+        # Policy kinds are refused until something enforces them.
+        for args in (("quota", "q", "--hard=pods=1"), ("poddisruptionbudget", "p", "--selector=a=b", "--min-available=1")):
+            r = self.k("create", *args, *n, check=False)
+            self.assertNotEqual(r.returncode, 0, args)
+            self.assertIn("the server could not find the requested resource", r.all, args)
+        self.k("delete", "namespace", "creates", "--timeout=60s")
+
+    def test_apply_dry_run_diff_and_removed_fields(self):
+        text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ap"}, "data": {"a": "1", "b": "2"}})
+        self.assertIn("created (server dry run)", self.cluster.apply(text, "--dry-run=server").out)
+        self.assertIn("NotFound", self.k("get", "configmap", "ap", check=False).all)
+        self.assertIn("created", self.cluster.apply(text).out)
+        less = text.replace(', "b": "2"', "")
+        self.assertIn("configured (server dry run)", self.cluster.apply(less, "--dry-run=server").out)
+        self.assertIn("configured", self.cluster.apply(less).out)
+        self.assertEqual(self.cluster.get("configmap", "ap")["data"], {"a": "1"})
+        r = self.cluster.kubectl("apply", "--server-side", "-f", "-", stdin=text, check=False)
+        self.assertNotEqual(r.returncode, 0)
+        self.assertIn("server-side apply is not available", r.all)
+        self.assertIn("server-side apply is not available", self.k("apply", "--server-side", "-f", "-", stdin=text.replace('"ap"', '"ap-new"'), check=False).all)
+        self.assertIn("server-side apply is not available", self.k("diff", "--server-side", "-f", "-", stdin=text, check=False).all)
+        self.k("replace", "--force", "-f", "-", stdin=text)
+        self.k("delete", "-f", "-", stdin=text)
+
+    def test_get_sorts_labels_columns_and_watches(self):
+        for i, name in enumerate(("sort-b", "sort-a", "sort-c")):
+            self.k("create", "configmap", name, f"--from-literal=k={i}")
+            self.k("label", "configmap", name, f"rank={3 - i}", "set=sort")
+
+        def names(*args):
+            return [n.split("/")[1] for n in self.k("get", "configmaps", "-l", "set=sort", "-o", "name", *args).out.split()]
+
+        self.assertEqual(names("--sort-by=.metadata.labels.rank"), ["sort-c", "sort-a", "sort-b"])
+        self.assertEqual(names("--sort-by=.metadata.name"), ["sort-a", "sort-b", "sort-c"])
+        self.assertEqual(names("--field-selector=metadata.name=sort-a"), ["sort-a"])
+        self.assertEqual(names("--chunk-size=1"), ["sort-a", "sort-b", "sort-c"])
+        self.assertRegex(self.k("get", "configmaps", "-L", "rank", "-l", "set=sort").out, r"NAME\s+DATA\s+AGE\s+RANK\nsort-a\s+1\s+\S+\s+2")
+        self.assertIn("set=sort", self.k("get", "configmaps", "--show-labels", "-l", "rank").out)
+        self.assertEqual(self.k("get", "configmap", "sort-a", "-o", "go-template={{.data.k}}").out, "1")
+        self.assertEqual(json.loads(self.k("get", "configmap", "sort-a", "-o", "jsonpath-as-json={.data}").out), [{"k": "1"}])
+        with open(os.path.join(self.cluster.dir, "columns"), "w") as f:
+            f.write("NAME          RANK\nmetadata.name metadata.labels.rank\n")
+        self.assertRegex(self.k("get", "configmaps", "-l", "set=sort", "-o", "custom-columns-file=" + f.name).out, r"sort-b\s+3")
+        self.assertRegex(self.k("get", "pods,configmaps", "-l", "set=sort").out, r"configmap/sort-a")
+        self.assertIn("field label not supported", self.k("get", "pods", "--field-selector=spec.nope=x", check=False).all)
+        self.assertIn("doesn't have a resource type", self.k("get", "nonsense", check=False).all)
+        # -w -A, cut by the client's own time-out, and a wait for a deletion.
+        watched = self.k("get", "configmaps", "-A", "-w", "-l", "set=sort", "--request-timeout=2s", check=False).out
+        self.assertRegex(watched, r"default\s+sort-a")
+        waiter = self.cluster.popen("wait", "--for=delete", "configmap/sort-a", "--timeout=30s", stdout=subprocess.PIPE)
+        self.k("delete", "configmaps", "-l", "set=sort")
+        waiter.communicate(timeout=30)
+        self.assertEqual(waiter.returncode, 0)
+        self.assertIn("timed out", self.k("wait", "--for=create", "configmap/never", "--timeout=1s", check=False).all)
+
+    def test_describe_explain_and_events(self):
+        self.cluster.apply(json.dumps(self.deployment("told", replicas=1)))
+        self.rollout("told")
+        pod = self.cluster.get("pods", "-l", "app=told")["items"][0]["metadata"]["name"]
+        text = self.k("describe", "pod", pod).out
+        for part in (r"Controlled By:\s+ReplicaSet/told-", r"Status:\s+Running", "Conditions:", "Scheduled", "Started"):
+            self.assertRegex(text, part)
+        self.assertIn("ScalingReplicaSet", self.k("describe", "deployment", "told").out)
+        self.assertIn("Taints:", self.k("describe", "node", "sim-1").out)
+        for kind in ("namespace/default", "serviceaccount/default", "configmap/kube-root-ca.crt", "service/kubernetes"):
+            self.assertIn("Name:", self.k("describe", kind, check=False).all, kind)
+        self.assertRegex(self.k("explain", "pod.spec.containers").out, r"name\s+<string> -required-")
+        self.assertIn("rollingUpdate", self.k("explain", "deployment", "--recursive").out)
+        self.assertIn("does not exist", self.k("explain", "pod.spec.nope", check=False).all)
+        self.assertIn("told", self.k("events", "--for", "deployment/told").out)
+        self.assertIn("ScalingReplicaSet", self.k("get", "events", "--field-selector=involvedObject.name=told,reason=ScalingReplicaSet").out)
+        self.k("delete", "deployment", "told")
+
+    def test_drain_evicts_and_cordons(self):
+        self.cluster.apply(json.dumps(self.deployment("drained", replicas=3)))
+        self.rollout("drained")
+
+        def where():
+            return {p["spec"].get("nodeName") for p in self.cluster.get("pods", "-l", "app=drained")["items"] if not p["metadata"].get("deletionTimestamp")}
+
+        self.cluster.apply(POD % ("bare", ""))
+        self.k("wait", "--for=condition=Ready", "pod/bare", "--timeout=30s")
+        node = self.cluster.get("pod", "bare")["spec"]["nodeName"]
+        self.assertIn("declare no controller", self.k("drain", node, "--ignore-daemonsets", check=False).all)
+        self.assertIn("evicting pod", self.k("drain", node, "--force", "--grace-period=1", "--timeout=60s").all)
+        wait(lambda: node not in where() and len(where()) > 0, 30, "the pods on other nodes")
+        self.assertIn("SchedulingDisabled", self.k("get", "node", node).out)
+        self.k("uncordon", node)
+        self.k("cordon", node)
+        self.k("drain", node, "--disable-eviction", "--force", "--timeout=60s")  # sends DeleteOptions in protobuf
+        self.k("uncordon", node)
+        self.rollout("drained")
+        self.k("delete", "deployment", "drained")
+
+    def test_streams_reach_the_pod_or_say_why_not(self):
+        self.cluster.apply(POD % ("streams", ""))
+        self.k("wait", "--for=condition=Ready", "pod/streams", "--timeout=30s")
+        self.assertEqual(self.k("exec", "-i", "streams", "--", "cat", stdin="through\n").out, "through\n")
+        self.assertIn("not found", self.k("exec", "nobody", "--", "true", check=False).all)
+        self.assertIn("container nope is not valid for pod streams", self.k("exec", "streams", "-c", "nope", "--", "true", check=False).all)
+        self.assertIn("container nope is not valid", self.k("logs", "streams", "-c", "nope", check=False).all)
+        self.assertEqual(len(self.k("logs", "streams", "--tail=1").out.splitlines()), 1)
+        self.assertIn("streams", self.k("logs", "-l", "app=tour", "--prefix", "--tail=1").out)
+        # A simulated pod sends back what comes to a port: through two connections of one forward.
+        forward = self.cluster.popen("port-forward", "pod/streams", ":80", stdout=subprocess.PIPE)
+        try:
+            port = int(forward.stdout.readline().split(":")[1].split()[0])
+            for word in (b"one", b"two"):
+                with socket.create_connection(("127.0.0.1", port), 10) as s:
+                    s.sendall(word * 1000)
+                    got = b""
+                    while len(got) < 3000:
+                        part = s.recv(65536)
+                        self.assertTrue(part, "the forward ended")
+                        got += part
+                    self.assertEqual(got, word * 1000)
+        finally:
+            forward.kill()
+            forward.wait()
+        self.k("delete", "pod", "streams", "--now")
+
+    def test_server_answers(self):
+        self.assertEqual(self.k("get", "--raw", "/livez").out, "ok")
+        self.assertIn("[+]plugins ok", self.k("get", "--raw", "/readyz?verbose").out)
+        self.assertEqual(json.loads(self.k("get", "--raw", "/version").out)["minor"], "35")
+        metrics = self.k("get", "--raw", "/metrics").out
+        for name in ("process_resident_memory_bytes", "pintle_store_", "pintle_bus_", "pintle_front_", "pintle_plugin_open", "apiserver_request_total", "apiserver_request_duration_seconds_bucket"):
+            self.assertIn(name, metrics)
+        self.assertIn("is running at", self.k("cluster-info").out)
+        # Who may do what is not asked of the server yet: a clear answer instead of a wrong one.
+        self.assertIn("could not find the requested resource", self.k("auth", "can-i", "get", "pods", check=False).all)
+
     def test_errors_are_kubernetes_own(self):
         r = self.k("get", "pod", "nope", check=False)
         self.assertEqual(r.stderr, 'Error from server (NotFound): pods "nope" not found\n')
@@ -179,8 +328,18 @@ class OlderKubectl(ClusterTest):
         self.k("rollout", "status", "deployment/old", "--timeout=60s")
         self.assertEqual(len(self.k("get", "pods", "-l", "app=old", "--no-headers").out.splitlines()), 2)
         self.k("create", "configmap", "c", "--from-literal=a=b")
+        self.k("create", "namespace", "older")
+        self.k("create", "deployment", "p", "--image=web:1", "-n", "older")
         self.k("label", "configmap", "c", "x=y")
+        self.k("patch", "configmap", "c", "-p", '{"data":{"c":"d"}}')
+        self.k("set", "image", "deployment/old", "old-container=web:2")
+        self.k("rollout", "status", "deployment/old", "--timeout=60s")
+        pod = self.k("get", "pods", "-l", "app=old", "-o", "name").out.split()[0]
+        self.assertEqual(self.k("exec", pod, "--", "echo", "hello").out, "hello\n")
+        self.assertTrue(self.k("logs", pod).out)
+        self.assertIn("replicas", self.k("explain", "deployment.spec").out)
         self.k("delete", "deployment", "old")
+        self.k("delete", "namespace", "older", "--timeout=60s")
 
 
 if __name__ == "__main__":

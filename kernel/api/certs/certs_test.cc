@@ -9,7 +9,9 @@
 #include <fstream>
 
 #include "kernel/api/certs/files.h"
+#include "kernel/api/certs/renewal.h"
 #include "kernel/api/certs/x509.h"
+#include "kernel/run/simulated_executor.h"
 
 namespace pintle::kernel {
 namespace {
@@ -133,6 +135,43 @@ TEST_F(CertsTest, ABadExtraNameIsRefused) {
   auto made = ensure_certificates(dir_, options, kNow);
   ASSERT_FALSE(made.ok());
   EXPECT_EQ(made.error().code, PINTLE_BAD_REQUEST);
+}
+
+TEST_F(CertsTest, ARunningServerRenewsItsLeavesForTenYearsAndThenSaysThatItsCaIsOver) {
+  SimulatedExecutor executor(3);
+  ASSERT_TRUE(ensure_certificates(dir_, {}, executor.wall()).ok());
+  const std::string ca = text("ca.crt");
+  const uint64_t day = static_cast<uint64_t>(kDay);
+  int renewals = 0;
+  std::string error;
+  {
+    CertificateRenewal renewal(executor, dir_, {}, [&](const Result<Certificates>& r) {
+      if (!r) {
+        error = r.error().text;
+        return;
+      }
+      ++renewals;
+      EXPECT_EQ(r->renewed, (std::vector<std::string>{"server.crt", "admin.crt"}));
+      EXPECT_EQ(mode(dir_ + "/server.key"), 0600u);
+    });
+    executor.run_for(243 * day);
+    EXPECT_EQ(renewals, 0);
+    executor.run_for(2 * day);
+    EXPECT_EQ(renewals, 1) << "two thirds of a year have passed";
+    while (executor.wall() < SimulatedExecutor::kWallStart + 3580 * kDay) {
+      const Life leaf = life_of(load("server.crt").get());
+      ASSERT_LT(executor.wall() / 1000000000, leaf.not_after) << "never out of date";
+      ASSERT_EQ(error, "");
+      executor.run_for(60 * day);
+    }
+    EXPECT_GE(renewals, 14);
+    EXPECT_EQ(ca, text("ca.crt"));
+    executor.run_for(100 * day);
+    EXPECT_NE(error.find("expired"), std::string::npos) << error;
+    error.clear();
+  }
+  executor.run_for(10 * day);
+  EXPECT_EQ(error, "") << "nothing is looked at any more";
 }
 
 TEST_F(CertsTest, TheKubeconfigHoldsEverythingAndIsPrivate) {

@@ -12,9 +12,12 @@ std::string date_text(int64_t wall_ns) {
   static const char* const kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
   static const char* const kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const time_t seconds = static_cast<time_t>(wall_ns / 1000000000);
+  thread_local time_t written = -1;
+  thread_local char text[64];
+  if (seconds == written) return text;
+  written = seconds;
   struct tm t {};
   gmtime_r(&seconds, &t);
-  char text[64];
   snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT", kDays[t.tm_wday], t.tm_mday, kMonths[t.tm_mon], t.tm_year + 1900,
            t.tm_hour, t.tm_min, t.tm_sec);
   return text;

@@ -60,8 +60,11 @@ void Connection::update_interest() {
   }
   uint32_t events = 0;
   const bool reads = (phase_ != Phase::kBusy && !(phase_ == Phase::kPipe && paused) && !peer_closed_) || write_wants_read_;
-  if (reads) events |= EPOLLIN;
-  if (!reads && !hang_up_seen_) events |= EPOLLRDHUP;  // a peer that leaves while nobody reads
+  // A client mostly waits for its answer: reading is switched off only when it does not. The same interest while it is read and
+  // while it is answered saves two system calls per request.
+  const bool calm = phase_ == Phase::kBusy && !disturbed_ && !hang_up_seen_;
+  if (reads || calm) events |= EPOLLIN;
+  if ((!reads || phase_ == Phase::kReading) && !hang_up_seen_) events |= EPOLLRDHUP;  // a peer that leaves while nobody reads
   if (write_blocked_ || read_wants_write_) events |= EPOLLOUT;
   loop_->change(fd_, events);
 }
@@ -76,6 +79,7 @@ void Connection::on_ready(uint32_t events) {
     hang_up_seen_ = true;
     peer_is_gone();
   }
+  if (phase_ == Phase::kBusy && (events & EPOLLIN)) disturbed_ = true;
   if (phase_ == Phase::kSniff && (events & EPOLLIN)) sniff();
   if (phase_ == Phase::kHandshake) {
     handshake();
@@ -309,6 +313,7 @@ void Connection::next_request() {
     take_bytes(bytes);
   }
   if (phase_ != Phase::kReading) return;
+  disturbed_ = false;
   peer_closed_ = false;  // its end may lie behind further requests: the next read tells
   if (ssl_ && SSL_has_pending(ssl_.get())) read_some();
 }

@@ -79,6 +79,7 @@ class Connection final : public Loop::Source, public std::enable_shared_from_thi
   int64_t certificate_end_ = 0;  // seconds since 1970
 
   Phase phase_ = Phase::kReading;
+  bool disturbed_ = false;  // the client sent something while its request was answered
   bool peer_closed_ = false, hang_up_seen_ = false, write_blocked_ = false, read_wants_write_ = false, write_wants_read_ = false;
   bool in_idle_ = false;
   std::list<Connection*>::iterator idle_place_;
