@@ -106,6 +106,7 @@ void PluginsController::take_slots(const std::string& name, std::shared_ptr<Gene
         return;
       }
       u.current = g;
+      g->state = PluginState::kActive;
       u.failed_for.clear();
       u.attempts = 0;
       self->run_order_.erase(std::remove(self->run_order_.begin(), self->run_order_.end(), name), self->run_order_.end());
@@ -326,6 +327,8 @@ void PluginsController::on_state(const std::string& name, uint64_t number, Plugi
     for (auto& o : u.old)
       if (o->number == number) g = o;
   if (!g) return;
+  // News are posted and may be read after what followed from them: an instance that has taken its place is not on its way up any more.
+  if (state < PluginState::kActive && g->state >= PluginState::kActive) return;
   g->state = state;
   if (!message.empty()) g->message = message;
   g->since = services_.executor.wall();

@@ -113,6 +113,41 @@ TEST_P(Seeds, PodsThatDoNotFitWaitWithTheReasonAndComeWhenRoomDoes) {
   EXPECT_EQ(c.overcommitted(), "");
 }
 
+TEST_P(Seeds, ANodeIsOnlyGivenByABindOrAtTheCreation) {
+  Cluster c(GetParam(), kPlugins);
+  START(c);
+  c.add_node("n1", "1");
+  c.add_node("n2", "1", R"({"kind":"other"})");
+  const auto pod = [](const std::string& name, const std::string& spec) {
+    return parse(R"({"apiVersion":"v1","kind":"Pod","metadata":{"name":")" + name + R"(","namespace":"default"},"spec":{)" + spec +
+                 R"("containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"600m"}}}]}})");
+  };
+  // A pod that names its node goes there past every scheduler, and takes its room in the ledger.
+  ASSERT_FALSE(c.create("pods", pod("fixed", R"("nodeName":"n1",)")).is_null()) << c.problem();
+  ASSERT_FALSE(c.create("pods", pod("late", R"("nodeSelector":{"kubernetes.io/hostname":"n1"},)")).is_null()) << c.problem();
+  ASSERT_TRUE(c.until([&] { return !condition_of(c.read("pods", "default", "late"), "PodScheduled").is_null(); }));
+  EXPECT_EQ(condition_of(c.read("pods", "default", "late"), "PodScheduled")["message"].as_string(),
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector.");
+  ASSERT_TRUE(c.until([&] {
+    for (const auto& e : c.list("events"))
+      if (e["reason"].as_string() == "FailedScheduling" && e.at("involvedObject.name").as_string() == "late" &&
+          e["message"].as_string().find("0/2 nodes are available: 1 Insufficient cpu") == 0)
+        return true;
+    return false;
+  }));
+  // Nobody gives it one by an update, and nobody takes one away.
+  c.patch("pods", "default", "late", parse(R"({"spec":{"nodeName":"n1"}})"));
+  EXPECT_NE(c.problem().find("spec.nodeName"), std::string::npos) << c.problem();
+  for (const char* other : {R"({"spec":{"nodeName":"n2"}})", R"({"spec":{"nodeName":null}})"}) {
+    c.patch("pods", "default", "fixed", parse(other));
+    EXPECT_NE(c.problem().find("spec.nodeName"), std::string::npos) << c.problem();
+  }
+  EXPECT_EQ(c.read("pods", "default", "fixed").at("spec.nodeName").as_string(), "n1");
+  EXPECT_TRUE(c.read("pods", "default", "late").at("spec.nodeName").as_string().empty());
+  c.remove("pods", "default", "fixed");
+  ASSERT_TRUE(c.until([&] { return c.read("pods", "default", "late").at("spec.nodeName").as_string() == "n1"; }));
+}
+
 TEST_P(Seeds, ASwapOfTheSchedulerLosesNothingAndChangesPlacement) {
   Cluster c(GetParam(), kPlugins);
   START(c);
@@ -155,6 +190,14 @@ TEST_P(Seeds, AnOutsideBinderEntersTheSameLedger) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AFew, Seeds, ::testing::Values(1, 2, 3));
+
+// News of an instance's way up are posted; they may be read after it has taken its place.
+TEST(AnyOrder, OfNewsAClusterStarts) {
+  for (uint64_t seed = 41; seed <= 60; ++seed) {
+    Cluster c(seed, {"core", "scheduling", "scheduler-default", "scheduler-binpack"});
+    EXPECT_TRUE(c.started()) << "seed " << seed << ": " << c.problem();
+  }
+}
 
 TEST(SameSeed, IsTheSameRun) {
   const auto run = [] {
