@@ -33,8 +33,26 @@ void check_node_affinity(const json::Value& affinity, Causes& causes) {
                        index(base + ".preferredDuringSchedulingIgnoredDuringExecution", i++) + ".preference.matchExpressions", causes);
 }
 
+// Keys whose values come from the pod narrow a selector down: without one they would mean nothing.
+void check_label_keys(const json::Value& term, const std::string& at, Causes& causes) {
+  for (const char* field : {"matchLabelKeys", "mismatchLabelKeys"}) {
+    if (term[field].empty()) continue;
+    if (term["labelSelector"].is_null()) causes.forbidden(at + "." + field, "must not be specified when labelSelector is not set");
+    size_t i = 0;
+    for (const auto& key : term[field].items()) {
+      const std::string path = index(at + "." + field, i++);
+      for (const auto& r : term["labelSelector"]["matchExpressions"].items())
+        if (r["key"] == key) causes.invalid(path, key, "exists in both matchLabelKeys and labelSelector");
+      if (term["labelSelector"]["matchLabels"].contains(key.as_string())) causes.invalid(path, key, "exists in both matchLabelKeys and labelSelector");
+      for (const auto& other : term["mismatchLabelKeys"].items())
+        if (field[1] == 'a' && other == key) causes.invalid(path, key, "exists in both matchLabelKeys and mismatchLabelKeys");
+    }
+  }
+}
+
 void check_pod_term(const json::Value& term, const std::string& at, Causes& causes) {
   check_requirements(term["labelSelector"]["matchExpressions"], at + ".labelSelector.matchExpressions", causes);
+  check_label_keys(term, at, causes);
 }
 
 void check_pod_affinity(const json::Value& affinity, const std::string& base, Causes& causes) {
@@ -80,6 +98,7 @@ void validate_placement(const json::Value& spec, Causes& causes) {
       causes.invalid(at + ".minDomains", c["minDomains"],
                      "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway");
     check_requirements(c["labelSelector"]["matchExpressions"], at + ".labelSelector.matchExpressions", causes);
+    check_label_keys(c, at, causes);
   }
 }
 

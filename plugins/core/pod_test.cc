@@ -147,6 +147,18 @@ TEST(PodValidation, TolerationsAreConsistent) {
             "tolerations[2].effect: Invalid value: \"NoSchedule\": effect must be 'NoExecute' when `tolerationSeconds` is set\n");
 }
 
+TEST(PodValidation, LabelKeysNeedASelectorThatDoesNotNameThem) {
+  EXPECT_EQ(problems(parse(R"({"containers":[{"name":"a","image":"x"}],
+    "topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"z","whenUnsatisfiable":"DoNotSchedule","matchLabelKeys":["v"]}],
+    "affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[
+      {"topologyKey":"z","labelSelector":{"matchLabels":{"app":"web"}},"matchLabelKeys":["v","app"],"mismatchLabelKeys":["v"]}]}}})")),
+            "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].matchLabelKeys[0]: Invalid value: \"v\": "
+            "exists in both matchLabelKeys and mismatchLabelKeys\n"
+            "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].matchLabelKeys[1]: Invalid value: \"app\": "
+            "exists in both matchLabelKeys and labelSelector\n"
+            "topologySpreadConstraints[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is not set\n");
+}
+
 TEST(PodUpdate, ImageTolerationsAndDeadlineMayChange) {
   const json::Value old = parse(R"({"spec":{"containers":[{"name":"a","image":"x:1"}],"tolerations":[{"key":"a","effect":"NoExecute"}]}})");
   const json::Value now = parse(R"({"spec":{"containers":[{"name":"a","image":"x:2"}],"activeDeadlineSeconds":5,

@@ -60,9 +60,9 @@ void Scheduling::binding_hook(const json::Value& request, Call call) {
   if (!read_account(node)) return call.fail(PINTLE_UNAVAILABLE, "the ledger of node \"" + node + "\" cannot be read");
   const scheduling::Amounts requests = scheduling::pod_requests(pod["spec"]);
   std::string why;
-  if (!ledger_.assumed(uid) && !ledger_.fits(node, requests, &why)) return conflict("node \"" + node + "\" has no room: " + why);
+  if (!ledger_.fits(node, requests, &why, uid)) return conflict("node \"" + node + "\" has no room: " + why);
   Ledger::Account after = *ledger_.account(node);
-  after.used.add(requests);
+  if (ledger_.node_of(uid) != node) after.used.add(requests);  // or else on its way there by our own decision
   ++after.binds;
 
   json::Value patch = json::Value::object({{"spec", json::Value::object({{"nodeName", node}})}});

@@ -27,12 +27,13 @@ const Ledger::Account* Ledger::account(const std::string& node) const {
   return it == accounts_.end() ? nullptr : &it->second;
 }
 
-bool Ledger::fits(const std::string& node, const Amounts& requests, std::string* why) const {
+bool Ledger::fits(const std::string& node, const Amounts& requests, std::string* why, const std::string& uid) const {
   const Account* a = account(node);
   if (!a || !a->exists) {
     if (why) *why = "node \"" + node + "\" does not exist";
     return false;
   }
+  if (!uid.empty() && node_of(uid) == node) return true;
   for (const auto& [resource, wanted] : requests.items()) {
     if (wanted <= 0) continue;
     const int64_t has = a->allocatable.get(resource), used = a->used.get(resource);

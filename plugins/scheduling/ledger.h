@@ -32,8 +32,9 @@ class Ledger {
   const Account* account(const std::string& node) const;
   Account& mutable_account(const std::string& node) { return accounts_[node]; }
 
-  // Room for the requests? `why`: "Insufficient cpu: needs 2000m, 1500m of 4000m free".
-  bool fits(const std::string& node, const Amounts& requests, std::string* why) const;
+  // Room for the requests? `why`: "Insufficient cpu: needs 2000m, 1500m of 4000m free". A pod `uid` that is counted on that very node
+  // has its room.
+  bool fits(const std::string& node, const Amounts& requests, std::string* why, const std::string& uid = {}) const;
   // The pod is on the node (bound), or on its way (assumed). Replaces what was known of it.
   void put(const std::string& uid, const std::string& node, const Amounts& requests, bool assumed);
   // Returns the node it was on, "" when it was on none.

@@ -48,6 +48,16 @@ TEST(Ledger, PodsOutliveTheirNode) {
   EXPECT_FALSE(l.account("n1")->known);
 }
 
+TEST(Ledger, APodOnItsWayToOneNodeHasNoRoomOnAnother) {
+  Ledger l;
+  l.set_node("n1", amounts(1000, 10));
+  l.set_node("n2", amounts(1000, 10));
+  l.put("other", "n2", amounts(600), false);
+  l.put("a", "n1", amounts(600), true);
+  EXPECT_TRUE(l.fits("n1", amounts(600), nullptr, "a"));
+  EXPECT_FALSE(l.fits("n2", amounts(600), nullptr, "a"));
+}
+
 TEST(Ledger, AResizedPodIsCountedAnew) {
   Ledger l;
   l.set_node("n1", amounts(1000, 10));

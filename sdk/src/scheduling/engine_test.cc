@@ -169,6 +169,82 @@ TEST_F(EngineTest, TooFewDomainsForMinDomainsMeansThatTheLeastIsZero) {
   EXPECT_EQ(place(pending("b", spec.dump())), "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints.");
 }
 
+// A pending pod of version `v` with one constraint or affinity term more.
+std::string versioned(const std::string& uid, const std::string& v, const std::string& spec) {
+  return R"({"uid":")" + uid + R"(","namespace":"default","name":")" + uid + R"(","requests":{"cpu":100,"pods":1},"labels":{"app":"web","v":")" + v +
+         R"("},"spec":)" + spec + "}";
+}
+
+TEST_F(EngineTest, LabelKeysCompareWithinOneVersion) {
+  nodes({node("n1", "", R"(,"zone":"a")"), node("n2", "", R"(,"zone":"b")")});
+  const std::string spread = R"({"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"zone","whenUnsatisfiable":"DoNotSchedule",
+      "labelSelector":{"matchLabels":{"app":"web"}},"matchLabelKeys":["v"]}]})";
+  const std::string first = place(versioned("a", "1", spread));
+  nodes({node(first, R"(,"unschedulable":true)", first == "n1" ? R"(,"zone":"a")" : R"(,"zone":"b")")});
+  const std::string other = first == "n1" ? "n2" : "n1";
+  EXPECT_EQ(place(versioned("b", "1", spread)), other);
+  // Two of another version do not fit beside each other, whatever the first version does.
+  EXPECT_EQ(place(versioned("c", "2", spread)), other);
+  EXPECT_EQ(place(versioned("d", "2", spread)),
+            "0/2 nodes are available: 1 node(s) didn't match pod topology spread constraints, 1 node(s) were unschedulable.");
+}
+
+TEST_F(EngineTest, AffinityFollowsLabelKeysAndAntiAffinityTheirOpposite) {
+  nodes({node("n1"), node("n2")});
+  const auto term = [](const char* kind, const char* keys) {
+    return std::string(R"({"affinity":{")") + kind + R"(":{"requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{"matchLabels":{"app":"web"}},")" + keys +
+           R"(":["v"],"topologyKey":"kubernetes.io/hostname"}]}}})";
+  };
+  const std::string own = place(versioned("a", "1", "{}"));
+  const std::string apart = term("podAntiAffinity", "mismatchLabelKeys");  // away from every other version
+  EXPECT_NE(place(versioned("b", "2", apart)), own);
+  EXPECT_EQ(place(versioned("c", "3", apart)),
+            "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.");
+  EXPECT_EQ(place(versioned("d", "1", term("podAffinity", "matchLabelKeys"))), own);
+}
+
+TEST_F(EngineTest, PoliciesSayWhichNodesCountForASpread) {
+  const auto spec = [](const std::string& policy, const std::string& more) {
+    return R"({"topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"zone","whenUnsatisfiable":"DoNotSchedule","labelSelector":{"matchLabels":{"app":"web"}},)" +
+           policy + "}]" + more + "}";
+  };
+  // A tainted zone without pods counts unless its taints are honoured; then it is no domain.
+  nodes({node("n1", "", R"(,"zone":"a")"), node("n2", R"(,"taints":[{"key":"k","value":"","effect":"NoSchedule"}])", R"(,"zone":"b")")});
+  EXPECT_EQ(place(pending("a", spec(R"("nodeTaintsPolicy":"Ignore")", ""))), "n1");
+  EXPECT_EQ(place(pending("b", spec(R"("nodeTaintsPolicy":"Ignore")", ""))),
+            "0/2 nodes are available: 1 node(s) didn't match pod topology spread constraints, 1 node(s) had untolerated taint {k: }.");
+  EXPECT_EQ(place(pending("c", spec(R"("nodeTaintsPolicy":"Honor")", ""))), "n1");
+  // Likewise a zone that the pod's selector excludes.
+  const std::string selector = R"(,"nodeSelector":{"zone":"a"})";
+  EXPECT_EQ(place(pending("d", spec(R"("nodeAffinityPolicy":"Honor")", selector))), "n1");
+  EXPECT_NE(place(pending("e", spec(R"("nodeAffinityPolicy":"Ignore")", selector))).find("didn't match pod topology spread constraints"), std::string::npos);
+}
+
+TEST_F(EngineTest, AnEmptyNamespaceSelectorMeansAllNamespaces) {
+  nodes({node("n1")});
+  engine.observe(parse(R"({"namespaces":[{"name":"other","labels":{}}],
+      "pods":[{"uid":"x","namespace":"other","name":"x","labels":{"app":"web"},"node":"n1","requests":{"cpu":1}}]})"));
+  const auto away = [](const std::string& where) {
+    return R"({"affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"labelSelector":{"matchLabels":{"app":"web"}},)" + where +
+           R"("topologyKey":"kubernetes.io/hostname"}]}}})";
+  };
+  EXPECT_NE(place(pending("a", away(R"("namespaceSelector":{},)"))).find("anti-affinity rules"), std::string::npos);
+  EXPECT_NE(place(pending("b", away(R"("namespaces":["other"],)"))).find("anti-affinity rules"), std::string::npos);
+  EXPECT_EQ(place(pending("c", away(R"("namespaces":["third"],)"))), "n1");
+}
+
+TEST_F(EngineTest, PreferredPodAffinityMovesTheChoiceBothWays) {
+  nodes({node("n1", "", R"(,"zone":"a")"), node("n2", "", R"(,"zone":"b")")});
+  engine.observe(parse(R"({"pods":[{"uid":"db","namespace":"default","name":"db","labels":{"app":"db"},"node":"n2","requests":{"cpu":2000}}]})"));
+  const auto wish = [](const std::string& kind) {
+    return R"({"affinity":{")" + kind + R"(":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":100,"podAffinityTerm":
+        {"labelSelector":{"matchLabels":{"app":"db"}},"topologyKey":"zone"}}]}}})";
+  };
+  EXPECT_EQ(place(pending("near", wish("podAffinity"))), "n2");
+  engine.observe(parse(R"({"removedPods":["near"]})"));
+  EXPECT_EQ(place(pending("far", wish("podAntiAffinity"))), "n1");
+}
+
 TEST_F(EngineTest, EqualPodsSpreadOverNodesByThemselves) {
   nodes({node("n1"), node("n2"), node("n3")});
   std::map<std::string, int> on;
