@@ -39,6 +39,7 @@ class Scenario {
     std::map<std::string, Value> out;
     if (plant == "off-by-one") out["deployment"] = Value::object({{"path", PINTLE_PLANTED_DIRECTORY "/planted-deployment.so"}});
     if (plant == "forgotten-requeue") out["replicaset"] = Value::object({{"path", PINTLE_PLANTED_DIRECTORY "/planted-replicaset.so"}});
+    if (plant == "no-fence") out["scheduling"] = Value::object({{"path", PINTLE_PLANTED_DIRECTORY "/planted-scheduling.so"}});
     return out;
   }
 
@@ -187,7 +188,13 @@ void Scenario::outage(bool on) {
   silent_ = on;
 }
 
+// Also in the middle of decisions: a moment after there is something to decide.
 void Scenario::swap_scheduler() {
+  if (chance(60)) {
+    scale();
+    uint64_t tasks = draw(150);
+    cluster_.executor().run_until([&] { return tasks-- == 0; }, 0);
+  }
   binpack_ = !binpack_;
   note(binpack_ ? "scheduler-binpack" : "scheduler-default");
   cluster_.patch("slots.pintle.dev", "", "scheduler.default-scheduler",

@@ -15,7 +15,7 @@ namespace pintle::kernel::simulation {
 
 struct ScenarioOptions {
   uint64_t seed = 1;
-  std::string plant;  // "off-by-one", "forgotten-requeue"; "" = the plugins as they are shipped
+  std::string plant;  // "off-by-one", "forgotten-requeue", "no-fence"; "" = the plugins as they are shipped
   int steps = 40;
   std::function<void(const std::string&)> trace = {};  // one line per change and per step
 };

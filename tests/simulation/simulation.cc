@@ -1,4 +1,4 @@
-// simulation --seeds A..B [--plant off-by-one|forgotten-requeue] [--steps N] [--trace]
+// simulation --seeds A..B [--plant off-by-one|forgotten-requeue|no-fence] [--steps N] [--trace]
 // Prints a line per seed; ends with 1 when a seed had a problem. --trace prints every change and step to standard output.
 #include <chrono>
 #include <cstdio>
@@ -27,11 +27,11 @@ int main(int argc, char** argv) {
     } else if (a == "--trace") {
       options.trace = [](const std::string& line) { std::puts(line.c_str()); };
     } else {
-      std::fprintf(stderr, "usage: simulation --seeds A..B [--plant off-by-one|forgotten-requeue] [--steps N] [--trace]\n");
+      std::fprintf(stderr, "usage: simulation --seeds A..B [--plant off-by-one|forgotten-requeue|no-fence] [--steps N] [--trace]\n");
       return 2;
     }
   }
-  if (!options.plant.empty() && options.plant != "off-by-one" && options.plant != "forgotten-requeue") {
+  if (!options.plant.empty() && options.plant != "off-by-one" && options.plant != "forgotten-requeue" && options.plant != "no-fence") {
     std::fprintf(stderr, "simulation: no planted bug is called %s\n", options.plant.c_str());
     return 2;
   }

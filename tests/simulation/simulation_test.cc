@@ -1,7 +1,5 @@
-// As many seeds as there is time for, the same seed twice, and bugs that must not pass.
+// The same seed twice, and bugs that must not pass. The many seeds are tests of their own: `simulation --seeds 1..50` and so on.
 #include <gtest/gtest.h>
-
-#include <chrono>
 
 #include "tests/simulation/scenario.h"
 
@@ -12,18 +10,6 @@ std::string text(const Outcome& o) {
   std::string out;
   for (const auto& p : o.problems) out += p + "\n";
   return out;
-}
-
-TEST(Simulation, EveryInvariantHoldsFromEverySeedThereIsTimeFor) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(75);
-  uint64_t seed = 1, wrong = 0;
-  for (; seed == 1 || (std::chrono::steady_clock::now() < end && seed <= 200); ++seed) {
-    const Outcome o = run_scenario({.seed = seed});
-    EXPECT_TRUE(o.problems.empty()) << "seed " << seed << ": " << text(o);
-    if (!o.problems.empty() && ++wrong == 3) break;
-  }
-  std::printf("%llu seeds\n", static_cast<unsigned long long>(seed - 1));
-  RecordProperty("seeds", static_cast<int>(seed - 1));
 }
 
 TEST(Simulation, TheSameSeedIsTheSameRunToTheByte) {
@@ -57,6 +43,12 @@ TEST(Simulation, AForgottenRequeueIsCaught) {
   std::string how;
   EXPECT_NE(caught("forgotten-requeue", how), 0u);
   EXPECT_NE(how.find("not at its goal"), std::string::npos) << how;
+}
+
+TEST(Simulation, ABindWithoutTheFenceOfItsSchedulerIsCaught) {
+  std::string how;
+  EXPECT_NE(caught("no-fence", how), 0u);
+  EXPECT_NE(how.find("was decided under epoch"), std::string::npos) << how;
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ void Watcher::see(const Change& c) {
   if (k.kind == "pods") see_pod(c, json::parse_or_null(c.object->json()));
   else if (k.kind == "replicasets.apps") see_set(c, json::parse_or_null(c.object->json()));
   else if (k.kind == "deployments.apps") see_deployment(c, json::parse_or_null(c.object->json()));
+  else if (k.kind == "nodeledgers.pintle.dev") see_ledger(c, json::parse_or_null(c.object->json()));
   else if (k.kind == "services") see_service(c, json::parse_or_null(c.object->json()));
   else if (k.kind == "nodes") {
     if (c.type == ChangeType::kDeleted) allocatable_.erase(k.name);
@@ -203,6 +204,15 @@ void Watcher::check_bounds() {
   }
 }
 
+// The store of a simulation makes every transaction visible before it takes the next one: its epochs are those of this change.
+void Watcher::see_ledger(const Change& c, const json::Value& o) {
+  const std::string slot(o["slot"].as_string());
+  const uint64_t decided = static_cast<uint64_t>(o["epoch"].as_int()), now = store_.epoch(slot);
+  if (c.type != ChangeType::kDeleted && !slot.empty() && decided != now)
+    wrong("a bind to node " + c.object->key().name + " was decided under epoch " + std::to_string(decided) + " of slot " + slot + ", which is at " +
+          std::to_string(now));
+}
+
 void Watcher::see_service(const Change& c, const json::Value& o) {
   const std::string key = key_of(c.object->key()), ip(o.at("spec.clusterIP").as_string());
   for (auto it = addresses_.begin(); it != addresses_.end();) it = it->second == key ? addresses_.erase(it) : std::next(it);
@@ -210,7 +220,15 @@ void Watcher::see_service(const Change& c, const json::Value& o) {
   if (const auto [it, fresh] = addresses_.emplace(ip, key); !fresh) wrong("services " + it->second + " and " + key + " have the same address " + ip);
 }
 
-std::string Watcher::unfinished() const {
+const std::string& Watcher::unfinished() {
+  if (judged_ != changes_) {
+    judged_ = changes_;
+    verdict_ = judge();
+  }
+  return verdict_;
+}
+
+std::string Watcher::judge() const {
   const auto objects = [this](const char* kind) {
     ListQuery q;
     q.kind = kind;

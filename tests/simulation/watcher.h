@@ -35,7 +35,8 @@ class Watcher {
   std::function<void(const std::string&)> trace;
 
   // What is not at its goal yet: "" when all Deployments are complete and the EndpointSlices name the ready pods.
-  std::string unfinished() const;
+  // Cheap to ask again as long as nothing has changed.
+  const std::string& unfinished();
 
  private:
   struct Pod {
@@ -63,6 +64,7 @@ class Watcher {
   void see_pod(const Change& change, const json::Value& object);
   void see_set(const Change& change, const json::Value& object);
   void see_deployment(const Change& change, const json::Value& object);
+  void see_ledger(const Change& change, const json::Value& object);
   void see_service(const Change& change, const json::Value& object);
   void check_node(const std::string& node);
   void check_bounds();
@@ -71,10 +73,13 @@ class Watcher {
   int64_t most(const Rollout& r) const;
   int64_t least(const Rollout& r) const;
   int64_t available(const Set& s) const;
+  std::string judge() const;
 
   Store& store_;
   SimulatedExecutor& executor_;
   uint64_t subscription_ = 0, changes_ = 0, hash_ = 0xcbf29ce484222325ull;
+  uint64_t judged_ = UINT64_MAX;  // changes() when `verdict_` was found
+  std::string verdict_;
   std::vector<std::string> violations_;
   std::map<std::string, Pod> pods_;                         // by namespace/name
   std::map<std::string, std::set<std::string>> on_node_;    // pods by node
