@@ -151,12 +151,13 @@ void Watcher::see_set(const Change& c, const json::Value& o) {
   if (!known || r == rollouts_.end() || s.wished >= before.wished) return;
   // A new number of replicas is shared out whatever is available; the bound is one of rollouts.
   if (s.noted != before.noted || s.most != before.most) return;
-  int64_t left = 0;
+  // Pods that the controller may have seen unavailable go first and are nobody's loss, also while less is available than promised (a pod has
+  // just failed, or more replicas were asked for a moment ago): so the least of the recent past counts for this set, the most for the others.
+  int64_t certain = INT64_MAX, left = 0;
+  for (const auto& [since, count] : s.available) certain = std::min(certain, count);
   for (const auto& [u, other] : sets_)
     if (other.owner == s.owner) left += available(other);
-  Set as_before = s;
-  as_before.wished = before.wished;
-  if (available(as_before) > available(s) && left < least(r->second))
+  if (std::min(certain, before.wished) > s.wished && left < least(r->second))
     wrong("rollout of " + r->second.name + ": " + s.name + " from " + std::to_string(before.wished) + " to " + std::to_string(s.wished) + " leaves " +
           std::to_string(left) + " available, " + std::to_string(least(r->second)) + " are promised");
 }
