@@ -18,6 +18,8 @@ plugins:
   hanging: {required: true, isolation: in-process}
 """ % (os.path.join(BUILD, "lib/pintle/plugins"), os.path.join(BUILD, "tests/plugins/admission"))
 
+ALONE = True  # it measures
+
 CLIENTS = 16
 REQUESTS = int(os.environ.get("PINTLE_E2E_REQUESTS", "300"))  # of each kind in a round
 
