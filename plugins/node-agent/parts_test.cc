@@ -159,6 +159,12 @@ TEST(Unsupported, NamesTheField) {
   EXPECT_NE(unsupported(js(R"({"spec":{"hostUsers":false,"containers":[]}})")).find("spec.hostUsers"), std::string::npos);
 }
 
+TEST(Unsupported, TellsWhichLimitsAreNotKept) {
+  EXPECT_EQ(not_enforced(js(R"({"spec":{"volumes":[{"name":"m","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}}],"containers":[{"name":"c"}]}})")), "");
+  EXPECT_EQ(not_enforced(js(R"({"spec":{"volumes":[{"name":"d","emptyDir":{"sizeLimit":"1Gi"}}],"containers":[{"name":"c","resources":{"limits":{"ephemeral-storage":"1Gi"}}}]}})")),
+            "not enforced by this node: spec.volumes[d].emptyDir.sizeLimit, the ephemeral-storage limit of container \"c\"");
+}
+
 TEST(RuntimeRequest, CarriesWhatTheSpecSays) {
   const Value pod = js(R"j({"metadata":{"name":"p","namespace":"ns","uid":"u"},"spec":{"securityContext":{"runAsUser":7,"fsGroup":9},"containers":[{"name":"c","image":"i:1",
     "command":["sh","-c","echo $(A)"],"securityContext":{"readOnlyRootFilesystem":true,"allowPrivilegeEscalation":false,"capabilities":{"drop":["ALL"]}},

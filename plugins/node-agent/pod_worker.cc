@@ -297,6 +297,8 @@ bool PodWorker::prepare() {
     return false;
   }
   sandbox_busy_ = true;
+  if (view_.empty())
+    if (std::string text = not_enforced(pod_); !text.empty()) event("Warning", "NotEnforced", text);
   const int64_t attempt = view_.sandboxes.empty() ? 0 : view_.sandboxes.back().attempt + 1;
   const auto over = [weak = weak_from_this()](Result<Value> r) {
     const auto self = weak.lock();
@@ -357,7 +359,7 @@ bool PodWorker::run_container(const ContainerSpec& c, const SandboxView& sandbox
     m.note.waiting_message.clear();
     const bool replaced = !v->hash.empty() && v->hash != container_hash(*c.spec);
     if (replaced || m.restart_id == v->id) {
-      stop_container(c, *v, grace_seconds(), replaced ? "Container " + name + " definition changed, will be restarted" : "");
+      stop_container(c, *v, m.restart_grace.value_or(grace_seconds()), replaced ? "Container " + name + " definition changed, will be restarted" : "");
       return false;
     }
     if (c.type == ContainerType::kInit) return false;  // until it has ended
@@ -407,6 +409,7 @@ bool PodWorker::run_container(const ContainerSpec& c, const SandboxView& sandbox
   }
   if (!wanted_restart) m.backoff.tried(now);
   m.restart_id.clear();
+  m.restart_grace.reset();
   start_container(c, next, sandbox);
   return false;
 }
@@ -441,13 +444,17 @@ void PodWorker::watch_container(const ContainerSpec& c, const ContainerView& v) 
   events.unhealthy = [weak](const char* kind, const std::string& text) {
     if (const auto self = weak.lock()) self->event("Warning", "Unhealthy", std::string(kind) + " " + text);
   };
-  events.must_restart = [weak, name, id = v.id](const char* kind) {
+  std::map<std::string, int64_t> graces;
+  for (const auto& [kind, key] : {std::pair{"Liveness", "livenessProbe"}, std::pair{"Startup", "startupProbe"}})
+    if (const Value& own = (*c.spec)[key]["terminationGracePeriodSeconds"]; own.is_int()) graces[kind] = own.as_int();
+  events.must_restart = [weak, name, graces, id = v.id](const char* kind) {
     const auto self = weak.lock();
     if (!self) return;
     std::string lower(kind);
     lower[0] = static_cast<char>(lower[0] + 32);
     self->event("Normal", "Killing", "Container " + name + " failed " + lower + " probe, will be restarted");
     self->memory(name).restart_id = id;
+    if (const auto own = graces.find(kind); own != graces.end()) self->memory(name).restart_grace = own->second;
     self->request_sync();
   };
   m.probes = std::make_shared<Probes>(context_, site_.strand(), *c.spec, std::move(target), adopted, was_ready, std::move(events));

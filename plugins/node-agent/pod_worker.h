@@ -75,6 +75,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
     bool busy = false;              // an action is under way
     std::string started_id;         // started by this instance
     std::string restart_id;         // must be ended and started anew
+    std::optional<int64_t> restart_grace;  // of the probe that gave it up
     std::string told_back_off, heard_out;  // heard_out: whose last words were read
     bool listening = false;         // they are being read
     Timer stop_again;

@@ -75,4 +75,14 @@ std::string unsupported(const Value& pod) {
   return {};
 }
 
+std::string not_enforced(const Value& pod) {
+  std::string fields;
+  const auto add = [&](const std::string& field) { fields += (fields.empty() ? "" : ", ") + field; };
+  for (const auto& v : pod["spec"]["volumes"].items())
+    if (v["emptyDir"].contains("sizeLimit") && v["emptyDir"]["medium"].as_string() != "Memory") add("spec.volumes[" + std::string(v["name"].as_string()) + "].emptyDir.sizeLimit");
+  for (const auto& c : containers_of(pod))
+    if ((*c.spec)["resources"]["limits"].contains("ephemeral-storage")) add("the ephemeral-storage limit of container \"" + std::string(c.name()) + "\"");
+  return fields.empty() ? fields : "not enforced by this node: " + fields;
+}
+
 }  // namespace pintle::node_agent

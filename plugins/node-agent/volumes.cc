@@ -90,9 +90,9 @@ Result<void> check_host_path(const VolumePlan& v) {
   struct stat st {};
   const bool there = ::stat(v.path.c_str(), &st) == 0;
   const std::string& t = v.host_path_type;
-  if (t.empty()) return {};
   std::error_code e;
-  if (t == "DirectoryOrCreate" && !there) {
+  if (t.empty() && there) return {};
+  if ((t.empty() || t == "DirectoryOrCreate") && !there) {  // without a type a directory appears where nothing is
     fs::create_directories(v.path, e);
     if (e) return Error(PINTLE_INTERNAL, "create " + v.path + ": " + e.message());
     return {};

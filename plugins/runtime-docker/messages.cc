@@ -64,7 +64,11 @@ Result<Value> sandbox_body(const DriverConfig& config, const Value& rq) {
     for (const Value& n : h["hostnames"].items()) extra.push(str(n) + ":" + str(h["ip"]));
   if (!extra.empty()) host.set("ExtraHosts", std::move(extra));
   Value body = Value::object({{"Image", config.sandbox_image}, {"Labels", std::move(labels)}, {"NetworkDisabled", false}});
-  if (!host_network && !rq["hostname"].as_string().empty()) body.set("Hostname", rq["hostname"]);
+  if (const std::string name = str(rq["hostname"]); !host_network && !name.empty()) {
+    body.set("Hostname", name);
+    // The engine writes "name.domain" into /etc/hosts.
+    if (const std::string full = str(rq["fqdn"]); full.starts_with(name + ".")) body.set("Domainname", full.substr(name.size() + 1));
+  }
   if (!host_network && !rq["portMappings"].empty()) {
     Value exposed = Value::object(), bindings = Value::object();
     for (const Value& p : rq["portMappings"].items()) {
@@ -130,7 +134,8 @@ Result<Value> container_body(const DriverConfig& config, const Value& rq) {
   else if (seccomp != "RuntimeDefault" && !seccomp.empty())
     return Error(PINTLE_UNSUPPORTED, "securityContext.seccompProfile.type Localhost is not supported by runtime-docker: use RuntimeDefault or Unconfined");
   const std::string_view apparmor = security["apparmor"].as_string();
-  if (!apparmor.empty()) options.push("apparmor=" + std::string(apparmor));
+  if (apparmor == "Unconfined") options.push("apparmor=unconfined");
+  else if (apparmor.starts_with("Localhost/")) options.push("apparmor=" + std::string(apparmor.substr(10)));
   if (!options.empty()) host.set("SecurityOpt", std::move(options));
   Value mounts = Value::array();
   for (const Value& m : rq["mounts"].items()) {

@@ -31,6 +31,21 @@ TEST(Messages, AContainerJoinsItsSandbox) {
   EXPECT_EQ(container_name(kConfig, rq), "pintle_c1_web_u_2");
 }
 
+TEST(Messages, AppArmorProfilesHaveTheEnginesNames) {
+  const auto options = [](const std::string& profile) {
+    return (*container_body(kConfig, json::parse(R"({"podId":"sb","security":{"apparmor":")" + profile + R"("}})").value)).at("HostConfig.SecurityOpt");
+  };
+  EXPECT_TRUE(options("RuntimeDefault").is_null()) << "the engine's own profile needs no option";
+  EXPECT_EQ(options("Unconfined")[0].as_string(), "apparmor=unconfined");
+  EXPECT_EQ(options("Localhost/mine")[0].as_string(), "apparmor=mine");
+}
+
+TEST(Messages, ASubdomainBecomesTheSandboxsFullName) {
+  const Value b = *sandbox_body(kConfig, json::parse(R"({"hostname":"box","fqdn":"box.sub.ns.svc.cluster.local"})").value);
+  EXPECT_EQ(b["Hostname"].as_string(), "box");
+  EXPECT_EQ(b["Domainname"].as_string(), "sub.ns.svc.cluster.local");
+}
+
 TEST(Messages, WhatTheEngineCannotDoIsRefusedByName) {
   auto r = container_body(kConfig, json::parse(R"({"podId":"sb","security":{"seccomp":"Localhost/x.json"}})").value);
   ASSERT_FALSE(r.ok());

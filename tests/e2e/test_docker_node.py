@@ -281,7 +281,10 @@ class Node(DockerTest):
             wait(lambda n=name: self.container_status(n)["state"]["waiting"]["reason"] == "Unsupported", 20, f"the reason of {name}")
             self.assertEqual(self.status(name)["phase"], "Pending")
         self.event("seccomp", "Failed", "seccompProfile.type Localhost")
-        self.k("delete", "pod", "seccomp", *cases, "--now", "--wait=false")
+        # A limit that is not kept is said, and the pod runs.
+        self.run_pod("limits", container(command="sleep 1000", resources={"limits": {"ephemeral-storage": "1Gi"}}), volumes=[{"name": "d", "emptyDir": {"sizeLimit": "1Mi"}}])
+        self.event("limits", "NotEnforced", "spec.volumes[d].emptyDir.sizeLimit, the ephemeral-storage limit")
+        self.k("delete", "pod", "seccomp", "limits", *cases, "--now", "--wait=false")
 
 
 class Registry:

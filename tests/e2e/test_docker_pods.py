@@ -177,11 +177,13 @@ dd: error writing '/memory/big': No space left on device
 
     def test_containers_of_a_pod_share_network_and_ipc_and_the_process_list_on_request(self):
         self.run_pod("shared", container(command="mkdir /w; echo page >/w/index.html; httpd -f -p 8080 -h /w"), container("peer", "sleep 1001"),
-                     shareProcessNamespace=True, hostname="box", hostAliases=[{"ip": "192.0.2.7", "hostnames": ["seven", "sieben"]}])
+                     shareProcessNamespace=True, hostname="box", subdomain="sub", hostAliases=[{"ip": "192.0.2.7", "hostnames": ["seven", "sieben"]}])
         self.assertEqual(self.shell("shared", "wget -qO- http://127.0.0.1:8080/", "peer"), "page\n")
         self.assertIn("httpd", self.shell("shared", "ps", "peer"))
         self.assertEqual(self.shell("shared", "hostname", "peer"), "box\n")
-        self.assertIn("seven", self.shell("shared", "cat /etc/hosts", "peer"))
+        hosts = self.shell("shared", "cat /etc/hosts", "peer")
+        self.assertIn("seven", hosts)
+        self.assertIn("box.sub.default.svc.cluster.local", hosts)
         links = {c: self.shell("shared", "readlink /proc/self/ns/net /proc/self/ns/ipc", c) for c in ("main", "peer")}
         self.assertEqual(links["main"], links["peer"])
         self.k("delete", "pod", "shared", "--now", "--wait=false")
