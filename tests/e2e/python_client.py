@@ -6,6 +6,7 @@ import threading
 
 from kubernetes import client, config, dynamic, watch
 from kubernetes.client.rest import ApiException
+from kubernetes.stream import stream
 
 config.load_kube_config(sys.argv[1])
 core, apps = client.CoreV1Api(), client.AppsV1Api()
@@ -72,6 +73,8 @@ apps.patch_namespaced_deployment_scale("py", "default", {"spec": {"replicas": 1}
 check(apps.read_namespaced_deployment_scale("py", "default").spec.replicas == 1, "scale")
 pod = core.list_namespaced_pod("default", label_selector="app=py", limit=1).items[0]
 check(core.read_namespaced_pod_log(pod.metadata.name, "default"), "the pod's log")
+said = stream(core.connect_get_namespaced_pod_exec, pod.metadata.name, "default", command=["echo", "hello"], stdout=True, stderr=True, stdin=False, tty=False)
+check(said == "hello\n", f"exec said {said!r}")
 bad = client.V1Deployment(metadata=client.V1ObjectMeta(name="bad"), spec=client.V1DeploymentSpec(replicas=-1, selector=client.V1LabelSelector(match_labels=labels), template=template))
 check("spec.replicas" in refused(422, "Invalid", apps.create_namespaced_deployment, "default", bad).body, "the field is named")
 
