@@ -113,7 +113,7 @@ void Sync::scale() {
   write_status();
 }
 
-// In batches that double: when pods cannot be created at all, only few are tried.
+// One pod alone, then all others in one commit: when pods cannot be created at all, only one is tried.
 void Sync::create(size_t missing, size_t together) {
   if (missing == 0) return write_status();
   together = std::min(together, missing);
@@ -139,7 +139,7 @@ void Sync::created(size_t missing, size_t together, const CommitResult& result) 
     failure_ = {"FailedCreate", error};
     return write_status();
   }
-  create(missing - together, together * 2);
+  create(missing - together, missing - together);
 }
 
 void Sync::remove(size_t surplus) {
