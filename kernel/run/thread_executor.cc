@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -27,6 +28,18 @@ uint64_t read_clock(clockid_t id) {
   timespec t{};
   clock_gettime(id, &t);
   return static_cast<uint64_t>(t.tv_sec) * kSecond + static_cast<uint64_t>(t.tv_nsec);
+}
+
+void from_the_system(char* at, size_t len) {
+  while (len > 0) {
+    const ssize_t n = getrandom(at, len, 0);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      std::abort();  // no randomness means no keys and no names: nothing sensible can go on
+    }
+    at += n;
+    len -= static_cast<size_t>(n);
+  }
 }
 
 void name_this_thread(const std::string& name) { pthread_setname_np(pthread_self(), name.substr(0, 15).c_str()); }
@@ -226,17 +239,21 @@ bool ThreadExecutor::cancel(TimerId id) { return timers_->cancel(id); }
 uint64_t ThreadExecutor::now() const { return read_clock(CLOCK_BOOTTIME); }
 int64_t ThreadExecutor::wall() const { return static_cast<int64_t>(read_clock(CLOCK_REALTIME)); }
 
+// Ids and jitter take a few bytes, many times a second: a system call for a supply of them per thread.
 void ThreadExecutor::random(void* out, size_t len) {
+  thread_local struct {
+    char bytes[256];
+    size_t left = 0;
+  } supply;
   auto* at = static_cast<char*>(out);
-  while (len > 0) {
-    const ssize_t n = getrandom(at, len, 0);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      std::abort();  // no randomness means no keys and no names: nothing sensible can go on
-    }
-    at += n;
-    len -= static_cast<size_t>(n);
+  if (len > sizeof supply.bytes / 4) return from_the_system(at, len);
+  if (supply.left < len) {
+    from_the_system(supply.bytes, sizeof supply.bytes);
+    supply.left = sizeof supply.bytes;
   }
+  supply.left -= len;
+  memcpy(at, supply.bytes + supply.left, len);
+  memset(supply.bytes + supply.left, 0, len);  // handed out once
 }
 
 }  // namespace pintle::kernel
