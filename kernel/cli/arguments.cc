@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernel/base/closest.h"
+
 namespace pintle::cli {
 namespace {
 
@@ -72,7 +74,11 @@ Result<Arguments> parse_arguments(const Command& command, const std::vector<std:
       word.resize(equals);
     }
     const auto known = std::find_if(command.options.begin(), command.options.end(), [&](const Option& o) { return word == o.name; });
-    if (known == command.options.end()) return Error(PINTLE_INVALID, "unknown option \"" + word + "\"" + hint);
+    if (known == command.options.end()) {
+      std::vector<std::string> names;
+      for (const Option& o : command.options) names.emplace_back(o.name);
+      return Error(PINTLE_INVALID, "unknown option \"" + word + "\"" + kernel::did_you_mean(word, names) + hint);
+    }
     if (!*known->value) {
       if (equals != std::string::npos) return Error(PINTLE_INVALID, word + " has no value" + hint);
     } else if (equals == std::string::npos) {
@@ -121,13 +127,16 @@ const Command* find_command(const std::vector<Command>& commands, const std::vec
 
 std::string unknown_command(const std::vector<Command>& commands, const std::vector<std::string>& words) {
   std::string list, below;
+  std::vector<std::string> names;
   for (const Command& c : commands) {
     const std::string name = c.name;
+    names.push_back(name);
     list += (list.empty() ? "" : ", ") + name;
     if (!words.empty() && first_word(name) == words[0] && name != words[0]) below += (below.empty() ? "" : ", ") + name;
   }
-  if (!below.empty()) return (words.size() < 2 ? "\"" + words[0] + "\" needs one more word" : "unknown command \"" + words[0] + " " + words[1] + "\"") + "; there are: " + below;
-  return "unknown command \"" + (words.empty() ? "" : words[0]) + "\"; there are: " + list;
+  if (!below.empty()) return (words.size() < 2 ? "\"" + words[0] + "\" needs one more word" : "unknown command \"" + words[0] + " " + words[1] + "\"" + kernel::did_you_mean(words[0] + " " + words[1], names)) + "; there are: " + below;
+  const std::string word = words.empty() ? "" : words[0];
+  return "unknown command \"" + word + "\"" + kernel::did_you_mean(word, names) + "; there are: " + list;
 }
 
 }  // namespace pintle::cli

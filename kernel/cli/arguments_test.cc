@@ -24,7 +24,8 @@ TEST(ArgumentsTest, OptionsAreTakenWithEqualsSignOrAsTheNextWord) {
 }
 
 TEST(ArgumentsTest, WhatIsWrongIsNamedTogetherWithTheHelp) {
-  EXPECT_EQ(parsed("up", {"--detatch"}).error().text, "unknown option \"--detatch\"; see pintle up --help");
+  EXPECT_EQ(parsed("up", {"--detatch"}).error().text, "unknown option \"--detatch\"; did you mean \"--detach\"?; see pintle up --help");
+  EXPECT_EQ(parsed("up", {"--colour"}).error().text, "unknown option \"--colour\"; see pintle up --help");
   EXPECT_EQ(parsed("up", {"--data"}).error().text, "--data needs a value: --data DIR; see pintle up --help");
   EXPECT_EQ(parsed("up", {"--data="}).error().text, "--data needs a value that is not empty; see pintle up --help");
   EXPECT_EQ(parsed("up", {"--detach=yes"}).error().text, "--detach has no value; see pintle up --help");
@@ -51,6 +52,7 @@ TEST(ArgumentsTest, CommandsOfTwoWordsAreFound) {
 TEST(ArgumentsTest, AnUnknownCommandListsWhatThereIs) {
   const std::string text = unknown_command(commands(), {"join"});
   EXPECT_EQ(text.rfind("unknown command \"join\"; there are: up, down, status", 0), 0u) << text;
+  EXPECT_EQ(unknown_command(commands(), {"statsu"}).rfind("unknown command \"statsu\"; did you mean \"status\"?; there are: ", 0), 0u);
   EXPECT_EQ(unknown_command(commands(), {"config", "show"}), "unknown command \"config show\"; there are: config check, config diff");
 }
 

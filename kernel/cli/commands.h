@@ -17,6 +17,7 @@ Command plugin_inspect_command();
 Command plugin_list_command();
 Command config_check_command();
 Command config_diff_command();
+Command debug_bundle_command();
 Command completion_command();
 Command version_command();
 

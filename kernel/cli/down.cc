@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "kernel/cli/commands.h"
@@ -10,6 +11,7 @@
 #include "kernel/cli/process.h"
 #include "kernel/cli/purge.h"
 #include "kernel/cli/record.h"
+#include "kernel/store/ownership.h"
 
 namespace pintle::cli {
 namespace {
@@ -64,13 +66,13 @@ Result<void> purge(const std::string& data) {
   const Record record = record_for_purge(data);
   if (record.own_containers)
     if (auto r = purge_containers(Engine(), record.container_cluster, say); !r) return r;
-  if (geteuid() == 0 && record.own_packet_filter)
-    if (auto r = purge_packet_filter(say); !r) return r;
+  if (geteuid() == 0 && !record.packet_filter_table.empty())
+    if (auto r = purge_packet_filter(record.packet_filter_table, say); !r) return r;
   if (geteuid() == 0 && record.own_containers)
     if (auto r = purge_cgroups(say); !r) return r;
   for (const auto& root : record.roots) {
     const std::string above = root.substr(0, root.rfind('/'));
-    if (is_ours(above)) say(root + " stays: it lies in the data directory of another cluster");
+    if (kernel::is_data_directory(above)) say(root + " stays: it lies in the data directory of another cluster");
     else if (auto r = purge_root(root, say); !r) return r;
   }
   return purge_data(data, say);
@@ -78,7 +80,10 @@ Result<void> purge(const std::string& data) {
 
 Result<int> down(const Arguments& a) {
   const std::string data = data_of(a);
-  if (!may_be_ours(data)) return Error(PINTLE_INVALID, data + " is not a data directory of Pintle's; name it with --data");
+  std::error_code code;
+  (void)std::filesystem::exists(data + "/pintled.lock", code);
+  if (code) return Error(PINTLE_FORBIDDEN, "cannot look into " + data + ": " + code.message() + "; use sudo");
+  if (!kernel::may_be_data_directory(data)) return Error(PINTLE_INVALID, data + " is not a data directory of Pintle's; name it with --data");
   const bool runs = daemon_of(data) != 0;
   if (a.has("--drain")) {
     if (!runs) say("pintled does not run: there is nothing to drain");

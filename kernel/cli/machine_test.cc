@@ -12,7 +12,9 @@
 #include "kernel/cli/process.h"
 #include "kernel/cli/purge.h"
 #include "kernel/cli/record.h"
+#include "kernel/cli/redact.h"
 #include "kernel/cli/supervisor.h"
+#include "kernel/store/ownership.h"
 
 namespace pintle::cli {
 namespace {
@@ -116,12 +118,14 @@ TEST_F(MachineTest, ADirectoryWithoutADatabaseOfOursIsNeverDeleted) {
   auto r = purge_data(root_, [](const std::string&) {});
   EXPECT_EQ(r.error().code, PINTLE_INVALID);
   EXPECT_TRUE(fs::exists(root_ + "/thesis.tex"));
-  EXPECT_FALSE(may_be_ours(root_));
+  EXPECT_FALSE(kernel::may_be_data_directory(root_));
 }
 
 TEST_F(MachineTest, ADataDirectoryOfOursIsDeletedAndALinkToOneIsNotFollowed) {
   fs::create_directories(root_ + "/d");
   ASSERT_TRUE(kernel::write_file(root_ + "/d/store.db", "x"));
+  EXPECT_FALSE(purge_data(root_ + "/d", [](const std::string&) {})) << "a file of that name alone is anybody's";
+  ASSERT_TRUE(kernel::write_file(root_ + "/d/seal.key", "x"));
   fs::create_directory_symlink(root_ + "/d", root_ + "/link");
   EXPECT_FALSE(purge_data(root_ + "/link", [](const std::string&) {}));
   EXPECT_TRUE(fs::exists(root_ + "/d/store.db"));
@@ -145,24 +149,24 @@ TEST_F(MachineTest, ARecordIsReadAsItWasWritten) {
   EXPECT_EQ(back->arguments, r.arguments);
   EXPECT_TRUE(back->own_containers);
   EXPECT_EQ(back->container_cluster, "blue");
-  EXPECT_FALSE(back->own_packet_filter);
+  EXPECT_EQ(back->packet_filter_table, "");
   EXPECT_EQ(back->roots, r.roots);
 }
 
 TEST_F(MachineTest, WhatAConfigurationMakesOnTheMachineIsKnownBeforeItStarts) {
   ASSERT_TRUE(kernel::write_file(root_ + "/real.yaml",
-                                 "plugins:\n  runtime-docker: {config: {cluster: blue}}\n  node-agent: {config: {root: /n}}\n  service-proxy:\n"));
+                                 "plugins:\n  runtime-docker: {config: {cluster: blue}}\n  node-agent: {config: {root: /n}}\n  service-proxy: {config: {table: blue-services}}\n"));
   auto real = record_of(root_ + "/real.yaml", {}, "/d");
   ASSERT_TRUE(real) << real.error().text;
   EXPECT_TRUE(real->own_containers);
   EXPECT_EQ(real->container_cluster, "blue");
-  EXPECT_TRUE(real->own_packet_filter);
+  EXPECT_EQ(real->packet_filter_table, "blue-services");
   EXPECT_EQ(real->roots, std::vector<std::string>{"/n"});
   ASSERT_TRUE(kernel::write_file(root_ + "/inside.yaml", "plugins:\n  runtime-docker:\n  node-agent: {config: {root: '{data}/node'}}\n"));
   EXPECT_TRUE(record_of(root_ + "/inside.yaml", {}, "/d")->roots.empty());
   auto part = record_of(root_ + "/real.yaml", {"runtime-docker", "service-proxy"}, "/d");
   EXPECT_FALSE(part->own_containers);
-  EXPECT_FALSE(part->own_packet_filter);
+  EXPECT_EQ(part->packet_filter_table, "");
 }
 
 TEST_F(MachineTest, ALockIsNobodysWhenItsHolderHasAnotherName) {
@@ -189,6 +193,15 @@ TEST(ProcessTest, AProgramsOutputAndCodeComeBack) {
   EXPECT_EQ(r.errors, "err\n");
   EXPECT_EQ(run_program({"no-such-program-here"}).code, -1);
   EXPECT_EQ(run_program({"sleep", "100"}, 50).code, 128 + 9);
+}
+
+TEST(RedactTest, SecretsAreStruckOutAtAnyDepthAlsoInsideOfTexts) {
+  json::Value v = json::parse_or_null(
+      R"({"config":{"apiToken":"t","users":[{"password":"p","name":"n"}],"tokenFile":"/t","size":3},"annotations":{"last":"{\"secretKey\":\"s\",\"a\":1}"}})");
+  redact(v);
+  EXPECT_EQ(v.dump(),
+            R"({"config":{"apiToken":"(struck out)","users":[{"password":"(struck out)","name":"n"}],"tokenFile":"/t","size":3},)"
+            R"("annotations":{"last":"{\"secretKey\":\"(struck out)\",\"a\":1}"}})");
 }
 
 TEST(ExplanationTest, PossibleNodesComeFirstBestFirst) {

@@ -13,6 +13,7 @@
 
 #include "kernel/cli/process.h"
 #include "kernel/cli/record.h"
+#include "kernel/store/ownership.h"
 
 namespace pintle::cli {
 namespace fs = std::filesystem;
@@ -115,13 +116,20 @@ Result<void> purge_containers(const Engine& engine, const std::string& cluster, 
   return {};
 }
 
-Result<void> purge_packet_filter(const Say& say) {
-  for (const char* family : {"ip", "ip6", "inet"}) {
-    if (run_program({"nft", "list", "table", family, "pintle"}).code != 0) continue;
-    const Finished r = run_program({"nft", "delete", "table", family, "pintle"});
-    if (r.code != 0) return Error(PINTLE_FORBIDDEN, std::string("nft delete table ") + family + " pintle: " + r.errors.substr(0, r.errors.find('\n')));
-    say(std::string("removed nftables table ") + family + " pintle");
+Result<void> purge_packet_filter(const std::string& table, const Say& say) {
+  bool others = false;
+  const Finished tables = run_program({"nft", "list", "tables"});
+  std::istringstream named(tables.output);
+  for (std::string word, family, name; named >> word >> family >> name;) {
+    if (name != table) {
+      others |= name.rfind("pintle", 0) == 0;
+      continue;
+    }
+    const Finished r = run_program({"nft", "delete", "table", family, name});
+    if (r.code != 0) return Error(PINTLE_FORBIDDEN, "nft delete table " + family + " " + name + ": " + r.errors.substr(0, r.errors.find('\n')));
+    say("removed nftables table " + family + " " + name);
   }
+  if (others) return {};
   // The rule as it stands there, so that it is found whatever its details are.
   const Finished rules = run_program({"iptables", "-w", "5", "-S", "DOCKER-USER"});
   std::istringstream lines(rules.output);
@@ -170,7 +178,7 @@ Result<void> purge_cgroups(const Say& say) {
 Result<void> purge_data(const std::string& data, const Say& say) {
   std::error_code code;
   if (!fs::exists(data, code)) return {};
-  if (!is_ours(data)) return Error(PINTLE_INVALID, data + " has no database of Pintle's; it is not deleted");
+  if (!kernel::is_data_directory(data)) return Error(PINTLE_INVALID, data + " has no database of Pintle's; it is not deleted");
   return remove_directory(data, say);
 }
 

@@ -13,8 +13,8 @@ using Say = std::function<void(const std::string&)>;
 
 // Containers and networks labelled io.pintle.cluster=NAME. No engine there: nothing to do.
 Result<void> purge_containers(const Engine& engine, const std::string& cluster, const Say& say);
-// The tables named pintle of nftables, and our rule in DOCKER-USER.
-Result<void> purge_packet_filter(const Say& say);
+// The table of nftables, and our rule in DOCKER-USER unless another cluster's table (they are named pintle-...) still needs it.
+Result<void> purge_packet_filter(const std::string& table, const Say& say);
 // The group "pintle" in every hierarchy, from the inside out.
 Result<void> purge_cgroups(const Say& say);
 // Unmounts what is mounted beneath and deletes the directory. INVALID: the directory is not ours.

@@ -1,24 +1,17 @@
 #include "kernel/cli/record.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "kernel/base/file.h"
 #include "kernel/plugin/config.h"
 #include "pintle/json.h"
 
 namespace pintle::cli {
-namespace fs = std::filesystem;
 namespace {
 
 using json::Value;
 
 constexpr const char* kUsualRoot = "/var/lib/pintle/node";  // of a node agent whose configuration has none
-
-bool exists(const std::string& path) {
-  std::error_code code;
-  return fs::exists(path, code);
-}
 
 Value texts(const std::vector<std::string>& list) {
   Value v = Value::array();
@@ -52,7 +45,7 @@ Result<Record> record_of(const std::string& config, const std::vector<std::strin
       out.own_containers = true;
       out.container_cluster = c["cluster"].as_string("default");
     }
-    if (plugin == "service-proxy") out.own_packet_filter = true;
+    if (plugin == "service-proxy") out.packet_filter_table = c["table"].as_string("pintle");
     if (plugin != "node-agent") continue;
     out.has_nodes = true;
     roots.emplace_back(c["root"].as_string(kUsualRoot));
@@ -81,7 +74,7 @@ Result<void> write_record(const std::string& data, const Record& r) {
                                  {"arguments", texts(r.arguments)},
                                  {"ownContainers", r.own_containers},
                                  {"containerCluster", r.container_cluster},
-                                 {"ownPacketFilter", r.own_packet_filter},
+                                 {"packetFilterTable", r.packet_filter_table},
                                  {"roots", texts(r.roots)}});
   return kernel::write_file(data + "/up.json", v.dump(true));
 }
@@ -95,20 +88,9 @@ Result<Record> read_record(const std::string& data) {
   out.arguments = texts(v["arguments"]);
   out.own_containers = v["ownContainers"].as_bool();
   out.container_cluster = v["containerCluster"].as_string();
-  out.own_packet_filter = v["ownPacketFilter"].as_bool();
+  out.packet_filter_table = v["packetFilterTable"].as_string();
   out.roots = texts(v["roots"]);
   return out;
-}
-
-bool is_ours(const std::string& data) {
-  return exists(data + "/store.db") || exists(data + "/pki/ca.key") || exists(data + "/up.json");
-}
-
-bool may_be_ours(const std::string& data) {
-  std::error_code code;
-  if (!fs::exists(data, code)) return true;
-  if (!fs::is_directory(data, code)) return false;
-  return is_ours(data) || exists(data + "/pintled.lock") || fs::is_empty(data, code) || code;
 }
 
 }  // namespace pintle::cli

@@ -13,7 +13,7 @@ struct Record {
   std::vector<std::string> arguments; // of pintled
   bool own_containers = false;        // a driver for real containers is configured
   std::string container_cluster;      // its label on containers
-  bool own_packet_filter = false;     // service-proxy is configured
+  std::string packet_filter_table;    // of the configured service-proxy, "" = none
   bool has_nodes = false;             // a node agent is configured; not kept
   std::vector<std::string> roots;     // directories of node agents, beside the data directory
 };
@@ -25,10 +25,5 @@ void fill_in_data(json::Value& value, const std::string& data);
 Result<void> write_record(const std::string& data, const Record& record);
 // NOT_FOUND: there is none.
 Result<Record> read_record(const std::string& data);
-
-// True: the directory is absent, empty or Pintle's own.
-bool may_be_ours(const std::string& data);
-// True: a database or certificates of ours are in it.
-bool is_ours(const std::string& data);
 
 }  // namespace pintle::cli

@@ -17,6 +17,7 @@
 #include "kernel/cli/process.h"
 #include "kernel/cli/record.h"
 #include "kernel/cli/supervisor.h"
+#include "kernel/store/ownership.h"
 
 namespace pintle::cli {
 namespace fs = std::filesystem;
@@ -71,7 +72,7 @@ Result<Plan> plan_of(const Arguments& a) {
   for (const auto& v : a.values("--without")) pass("--without", v);
   for (const auto& v : a.values("--tls-san")) pass("--tls-san", v);
   plan.record.arguments.assign(plan.command.begin() + 1, plan.command.end());
-  if (!may_be_ours(plan.data)) return Error(PINTLE_INVALID, plan.data + " is not empty and not Pintle's; name another directory with --data");
+  if (!kernel::may_be_data_directory(plan.data)) return Error(PINTLE_INVALID, plan.data + " is not empty and not Pintle's; name another directory with --data");
   return plan;
 }
 
@@ -83,7 +84,7 @@ Result<void> prepare_data(const Plan& plan) {
 // Of a directory that was made for one run.
 void remove_data(const std::string& data) {
   std::error_code code;
-  if (is_ours(data)) fs::remove_all(data, code);
+  if (kernel::is_data_directory(data)) fs::remove_all(data, code);
 }
 
 std::string shell_quoted(const std::string& text) {

@@ -16,6 +16,7 @@
 #include "kernel/pintled/options.h"
 #include "kernel/plugin/control_plane.h"
 #include "kernel/run/thread_executor.h"
+#include "kernel/store/ownership.h"
 
 using namespace pintle;          // NOLINT: the program's own main file
 using namespace pintle::kernel;  // NOLINT
@@ -62,6 +63,7 @@ std::string port_of(const std::vector<std::string>& addresses) {
 
 int run(const Options& options, sigset_t& signals) {
   const Config& config = options.config;
+  if (!may_be_data_directory(config.data)) return fail(kFailed, config.data + " is not empty and not Pintle's; name another directory with --data");
   if (auto r = make_directory(config.data); !r) return fail(kFailed, r.error().text);
   auto lock = LockFile::take(config.data + "/pintled.lock");
   if (!lock) return fail(lock.error().code == PINTLE_CONFLICT ? kInUse : kFailed, lock.error().text);
@@ -155,7 +157,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (options->version) {
-    std::puts("pintled 0.1.0 (Kubernetes API v1.35)");
+    std::puts("pintled " PINTLE_VERSION_TEXT " (Kubernetes API v1.35)");
     return 0;
   }
   // Before the first thread: all of them inherit it, and only sigwait() sees these.

@@ -2,10 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+
+#include "kernel/base/closest.h"
 
 namespace pintle::kernel {
 namespace fs = std::filesystem;
@@ -87,10 +90,9 @@ Result<Options> parse_options(int argc, char** argv) {
       o.version = true;
       return o;
     }
-    static constexpr const char* kKnown[] = {"--config", "--data", "--listen", "--plugins", "--without", "--tls-san", "--advertise", "--log-level", "--print-ready-fd"};
-    bool known = false;
-    for (const char* k : kKnown) known |= name == k;
-    if (!known) return Error(PINTLE_INVALID, "unknown option \"" + name + "\"");
+    static const std::vector<std::string> kKnown = {"--config", "--data", "--listen", "--plugins", "--without", "--tls-san", "--advertise", "--log-level", "--print-ready-fd"};
+    if (std::find(kKnown.begin(), kKnown.end(), name) == kKnown.end())
+      return Error(PINTLE_INVALID, "unknown option \"" + name + "\"" + did_you_mean(name, kKnown) + "; see pintled --help");
     if (!has_value) {
       if (i + 1 >= argc) return Error(PINTLE_INVALID, name + " needs a value");
       value = argv[++i];

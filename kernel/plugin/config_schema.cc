@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernel/base/closest.h"
+
 namespace pintle::kernel {
 namespace {
 
@@ -67,9 +69,12 @@ class Checker {
 
   static std::string suggestion(const json::Value& properties, const std::string& key) {
     std::string all;
-    for (const auto& p : properties.members()) all += (all.empty() ? "" : ", ") + p.key;
-    (void)key;
-    return all.empty() ? "; there is nothing to configure here" : "; known are " + all;
+    std::vector<std::string> names;
+    for (const auto& p : properties.members()) {
+      all += (all.empty() ? "" : ", ") + p.key;
+      names.push_back(p.key);
+    }
+    return all.empty() ? "; there is nothing to configure here" : did_you_mean(key, names) + "; known are " + all;
   }
 
   static bool type_fits(const json::Value& type, const json::Value& value) {

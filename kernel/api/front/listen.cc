@@ -163,7 +163,7 @@ Result<Listener> listen_on(const std::string& address) {
     if (why != EADDRINUSE) return error;
     const std::string who = who_listens(port);
     return Error(PINTLE_CONFLICT, "the address \"" + address + "\" is in use" +
-                                      (who.empty() ? " by a process that this user cannot see" : " by " + who));
+                                      (who.empty() ? " by a process that this user cannot see" : " by " + who) + "; stop that, or take another one: --listen HOST:PORT");
   }
   getsockname(out.fd, reinterpret_cast<sockaddr*>(&name), &size);
   const uint16_t real = ntohs(name.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&name)->sin6_port
