@@ -17,6 +17,7 @@
 
 #include "kernel/base/file.h"
 #include "kernel/cli/process.h"
+#include "pintle/json.h"
 
 namespace pintle::cli {
 namespace {
@@ -32,6 +33,7 @@ void say(int fd, const std::string& text) {
 std::string last_line(std::string text) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   text.erase(0, text.rfind('\n') + 1);
+  if (const json::Value line = json::parse_or_null(text); line.is_object()) return std::string(line["message"].as_string());
   static constexpr std::string_view kSource = " pintled: ";
   const size_t at = text.find(kSource);
   return at == std::string::npos || at > 48 ? text : text.substr(at + kSource.size());

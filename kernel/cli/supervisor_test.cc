@@ -80,6 +80,9 @@ TEST_F(SupervisorTest, AnEndBeforeReadinessIsReportedInItsOwnWordsAndNothingStay
   auto url = start_supervised(pintled("echo '2026-01-01T00:00:00 error pintled: the port is in use' >&2\nexit 1\n"), 10000);
   ASSERT_FALSE(url);
   EXPECT_EQ(url.error().text, "the port is in use");
+  url = start_supervised(pintled("echo '{\"time\":\"t\",\"level\":\"error\",\"source\":\"pintled\",\"message\":\"no room\"}' >&2\nexit 1\n"), 10000);
+  ASSERT_FALSE(url);
+  EXPECT_EQ(url.error().text, "no room");
   EXPECT_EQ(lock_holder(root_ + "/supervisor.lock", program_), 0);
 }
 
