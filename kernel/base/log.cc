@@ -31,6 +31,8 @@ constexpr const char* kTextPattern = "%Y-%m-%dT%H:%M:%S.%e%z %^%-5l%$ %v";
 std::shared_ptr<spdlog::logger> make(spdlog::sink_ptr sink) {
   auto logger = std::make_shared<spdlog::logger>("pintle", std::move(sink));
   logger->set_level(spdlog::level::trace);
+  // A line that is still in a buffer helps nobody who looks at the file, and a crash takes it along.
+  logger->flush_on(spdlog::level::trace);
   logger->set_pattern(target().json ? "%v" : kTextPattern);
   return logger;
 }

@@ -25,9 +25,10 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/lock /run/netns /var/lib/docker
 mount --bind "$1" /var/lib/docker
 ip link set lo up
-ip link add eth0 type dummy
+ip link add eth0 type veth peer name eth0-peer
 ip address add 10.199.0.2/24 dev eth0
 ip link set eth0 up
+ip link set eth0-peer up
 ip route add default via 10.199.0.1
 """
 
@@ -39,12 +40,17 @@ class Host:
         self.dir = tempfile.mkdtemp(prefix="pintle-host-")
         self.engine = os.path.join(self.dir, "docker")
         os.mkdir(self.engine)
-        self.unshare = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--mount", "python3", "-c", INIT], stdout=subprocess.PIPE,
+        # Who ends the test ends the host, however it is done.
+        self.unshare = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--mount", "python3", "-c", INIT], stdout=subprocess.PIPE,
                                         text=True)
         self.unshare.stdout.readline()
         with open(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children") as f:
             self.init = f.read().split()[0]
-        self.run("bash", "-c", SETUP, "setup", self.engine)
+        try:
+            self.run("bash", "-c", SETUP, "setup", self.engine)
+        except BaseException:
+            self.remove()
+            raise
 
     def command(self, *argv):
         return ["nsenter", "-t", self.init, "-n", "-m", "-p", f"--wd={os.getcwd()}", *argv]
