@@ -197,11 +197,11 @@ TEST(ProcessTest, AProgramsOutputAndCodeComeBack) {
 
 TEST(RedactTest, SecretsAreStruckOutAtAnyDepthAlsoInsideOfTexts) {
   json::Value v = json::parse_or_null(
-      R"({"config":{"apiToken":"t","users":[{"password":"p","name":"n"}],"tokenFile":"/t","size":3},"annotations":{"last":"{\"secretKey\":\"s\",\"a\":1}"}})");
+      R"j({"config":{"apiToken":"t","users":[{"password":"p","name":"n"}],"tokenFile":"/t","size":3},"annotations":{"last":"{\"secretKey\":\"s\",\"a\":1}"}})j");
   redact(v);
   EXPECT_EQ(v.dump(),
-            R"({"config":{"apiToken":"(struck out)","users":[{"password":"(struck out)","name":"n"}],"tokenFile":"/t","size":3},)"
-            R"("annotations":{"last":"{\"secretKey\":\"(struck out)\",\"a\":1}"}})");
+            R"j({"config":{"apiToken":"(struck out)","users":[{"password":"(struck out)","name":"n"}],"tokenFile":"/t","size":3},)j"
+            R"j("annotations":{"last":"{\"secretKey\":\"(struck out)\",\"a\":1}"}})j");
 }
 
 TEST(ExplanationTest, PossibleNodesComeFirstBestFirst) {
