@@ -85,9 +85,9 @@ class BadInputTest(CommandTest):
     def test_a_bad_configuration_is_named_by_file_line_and_column(self):
         for text, place, words in (
                 ("listen: [\"127.0.0.1:0\"]\nlog: {levl: info}\n", "2:7", 'did you mean "level"?'),
-                ("plugins:\n  gc: {enabled: maybe}\n", "2:18", "must be boolean"),
+                ("plugins:\n  gc: {enabled: maybe}\n", "2:8", "must be boolean"),
                 ("plugins:\n  gc: [\n", "3:1", ""),
-                ("slots: 7\n", "1:8", "must be object")):
+                ("slots: 7\n", "1:1", "must be object")):
             path = self.write("bad.yaml", text)
             for start in ((PINTLED,), (PINTLE, "up"), (PINTLE, "up", "--detach")):
                 line = self.refused(*start, "--config", path, "--data", self.path("d"), code=2)
