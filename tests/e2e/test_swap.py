@@ -14,7 +14,7 @@ import threading
 import time
 import unittest
 
-from cluster import Cluster, wait
+from cluster import SIM, Cluster, wait
 
 SWAPS = int(os.environ.get("PINTLE_E2E_SWAPS", "50"))
 RATE = int(os.environ.get("PINTLE_E2E_PODS_PER_SECOND", "100"))
@@ -112,12 +112,13 @@ class Referee(threading.Thread):
             self.wrong.append(f"pod {name} failed: {pod['status']}")
 
 
-class Load(threading.Thread):
-    """RATE pods a second arrive, and leave some time after they were bound."""
+class Arrivals(threading.Thread):
+    """A part of the pods that arrive, RATE / PARTS a second."""
+    PARTS = 4
 
-    def __init__(self, api, referee):
+    def __init__(self, api, part):
         super().__init__(daemon=True)
-        self.api, self.referee = api, referee
+        self.api, self.part = api, part
         self.made = {}  # uid -> name
         self.wrong = []
         self.over = threading.Event()
@@ -129,26 +130,41 @@ class Load(threading.Thread):
                          "containers": [{"name": "c", "image": "i:1", "resources": {"requests": {"cpu": "200m", "memory": "16Mi"}}}]}}
 
     def run(self):
-        connection = self.api.connect()
-        begun, number, cleared = time.monotonic(), 0, time.monotonic()
+        connection, begun, number = self.api.connect(), time.monotonic(), 0
         while not self.over.is_set():
-            now = time.monotonic()
-            for _ in range(min(int((now - begun) * RATE) - number, RATE)):
-                status, pod = self.api.send(connection, "POST", PODS, self.pod(f"p{number}"))
+            for _ in range(min(int((time.monotonic() - begun) * RATE / self.PARTS) - number, RATE)):
+                status, pod = self.api.send(connection, "POST", PODS, self.pod(f"p{self.part}-{number}"))
                 number += 1
-                if status != 201:
+                if status == 201:
+                    self.made[pod["metadata"]["uid"]] = pod["metadata"]["name"]
+                else:
                     self.wrong.append(f"create answered {status}: {pod}")
-                    continue
-                self.made[pod["metadata"]["uid"]] = pod["metadata"]["name"]
+                if self.over.is_set():
+                    break
+            self.over.wait(0.02)
+        connection.close()
+
+
+class Departures(threading.Thread):
+    """Pods leave LIFETIME after they were bound, and what is told about them goes with them."""
+
+    def __init__(self, api, referee):
+        super().__init__(daemon=True)
+        self.api, self.referee = api, referee
+        self.over = threading.Event()
+
+    def run(self):
+        connection, cleared = self.api.connect(), time.monotonic()
+        while not self.over.wait(0.02):
+            now = time.monotonic()
             for uid, (at, name) in list(self.referee.bound_at.items()):
-                if at + LIFETIME > now:
+                if at + LIFETIME > now or self.over.is_set():
                     break
                 self.api.send(connection, "DELETE", f"{PODS}/{name}")
                 self.referee.bound_at.pop(uid)
-            if now > cleared + 3:  # what is told about pods that are gone is not what may not grow
+            if now > cleared + 3:
                 cleared = now
                 self.api.send(connection, "DELETE", "/api/v1/namespaces/default/events")
-            self.over.wait(0.02)
         connection.close()
 
 
@@ -161,7 +177,8 @@ def memory(pid):
 class SwapUnderLoad(unittest.TestCase):
     def setUp(self):
         agent = {"simulated": {"count": NODES, "cpu": "8", "memory": "32Gi", "pods": "110", "taint": False}}
-        self.cluster = Cluster(agent=agent, name="swap")
+        # A short history is full after a few seconds: what grows later is a leak.
+        self.cluster = Cluster(SIM % {"agent": json.dumps(agent)} + "store: {historyMiB: 4}\n", name="swap")
         self.addCleanup(self.cluster.remove)
         self.cluster.start()
         self.api = Api(self.cluster)
@@ -176,8 +193,16 @@ class SwapUnderLoad(unittest.TestCase):
     def test_pods_arrive_while_the_scheduler_is_swapped(self):
         referee = Referee(self.api, self.api.get(PODS)[1]["metadata"]["resourceVersion"])
         referee.start()
-        load = Load(self.api, referee)
-        load.start()
+        arrivals = [Arrivals(self.api, part) for part in range(Arrivals.PARTS)]
+        threads = [*arrivals, Departures(self.api, referee)]
+        for t in threads:
+            t.start()
+
+        def made():
+            return {uid for a in arrivals for uid in list(a.made)}
+
+        def wrong():
+            return referee.wrong + [w for a in arrivals for w in a.wrong]
         begun = time.monotonic()
         wait(lambda: len(referee.node_of) > 2 * RATE, 60, "the first pods")
         epoch, used, spread = self.slot()["epoch"], [], {"scheduler-binpack": [], "scheduler-default": []}
@@ -186,23 +211,25 @@ class SwapUnderLoad(unittest.TestCase):
             self.cluster.kubectl("patch", "slot", SLOT, "--type=merge", "-p", json.dumps({"spec": {"provider": to}}))
             wait(lambda: self.slot()["provider"] == to, 30, f"the swap to {to}")
             # What the holder before decided on may still be on its way: the new one places what comes from now on.
-            earlier = len(load.made)
+            earlier = len(made())
             wait(lambda: len(referee.node_of) >= earlier + max(20, RATE // 2), 60, f"pods that {to} has placed")
             nodes = list(referee.node_of.values())[earlier:]
             spread[to].append(len(set(nodes)) / len(nodes))
             used.append(memory(self.cluster.process.pid))
-            self.assertEqual(referee.wrong + load.wrong, [])
+            self.assertEqual(wrong(), [])
         took = time.monotonic() - begun
-        load.over.set()
-        load.join()
-        wait(lambda: set(load.made) <= set(referee.node_of), 60, "every pod's node")
+        for t in threads:
+            t.over.set()
+        for t in threads:
+            t.join()
+        wait(lambda: made() <= set(referee.node_of), 60, "every pod's node")
         referee.over = True
-        self.assertEqual(referee.wrong + load.wrong, [])
+        self.assertEqual(wrong(), [])
         self.assertEqual(self.slot()["epoch"], epoch + SWAPS)
         packed, even = (statistics.median(spread[p]) for p in ("scheduler-binpack", "scheduler-default"))
         quarter = max(1, len(used) // 4)
         early, late = statistics.median(used[quarter:2 * quarter] or used), statistics.median(used[-quarter:])
-        print(f"\n{SWAPS} swaps, {len(load.made)} pods in {took:.0f} s ({len(load.made) / took:.0f}/s); nodes per pod: binpack {packed:.2f}, "
+        print(f"\n{SWAPS} swaps, {len(made())} pods in {took:.0f} s ({len(made()) / took:.0f}/s); nodes per pod: binpack {packed:.2f}, "
               f"default {even:.2f}; RSS {used[0]:.0f} MiB at first, {early:.0f} early, {late:.0f} late")
         self.assertLess(packed, even / 2, spread)
         if SWAPS >= 20:
