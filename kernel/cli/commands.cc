@@ -29,8 +29,8 @@ Command version_command() { return {"version", "", "Prints the version", {}, "",
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {up_command(),          down_command(),           status_command(),      preflight_command(),    kubeconfig_command(),
-                                           explain_command(),     plugin_new_command(),     plugin_list_command(), plugin_inspect_command(), config_check_command(),
-                                           config_diff_command(), debug_bundle_command(),   completion_command(),     version_command()};
+                                           explain_command(),     plugin_new_command(),     plugin_list_command(), plugin_inspect_command(), plugin_upgrade_command(),
+                                           config_check_command(), config_diff_command(),   debug_bundle_command(), completion_command(),    version_command()};
   return all;
 }
 

@@ -15,6 +15,7 @@ Command explain_command();
 Command plugin_new_command();
 Command plugin_inspect_command();
 Command plugin_list_command();
+Command plugin_upgrade_command();
 Command config_check_command();
 Command config_diff_command();
 Command debug_bundle_command();

@@ -1,4 +1,4 @@
-// `pintle plugin new|inspect|list`.
+// `pintle plugin new|inspect|list|upgrade`.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -6,6 +6,7 @@
 #include "kernel/cli/api_client.h"
 #include "kernel/cli/commands.h"
 #include "kernel/cli/place.h"
+#include "kernel/cli/process.h"
 #include "kernel/cli/template.h"
 #include "kernel/cli/terminal.h"
 #include "kernel/plugin/note.h"
@@ -15,6 +16,8 @@ namespace fs = std::filesystem;
 namespace {
 
 using json::Value;
+
+constexpr int kUpgradeTenths = 600;  // of a second
 
 std::string joined(const Value& list) {
   std::string out;
@@ -138,6 +141,35 @@ Result<int> plugin_list(const Arguments& a) {
   return 0;
 }
 
+// The new file's digest is the mark to restart for: asking twice restarts once.
+Result<int> plugin_upgrade(const Arguments& a) {
+  const std::string name = a.operands()[0], path = "/apis/pintle.dev/v1/plugins/" + name;
+  auto api = ApiClient::open(data_of(a));
+  if (!api) return api.error();
+  auto before = api->get(path);
+  if (!before) return before.error();
+  const std::string wanted(before->at("status.updateAvailable").as_string());
+  if (wanted.empty()) {
+    std::printf("plugin \"%s\" runs the file that is there (%s)\n", name.c_str(), std::string(before->at("status.version").as_string()).c_str());
+    return 0;
+  }
+  const Value patch = Value::object({{"metadata", Value::object({{"annotations", Value::object({{"pintle.dev/restart", wanted}})}})}});
+  if (auto r = api->call("PATCH", path, patch.dump(), "application/merge-patch+json"); !r) return r.error();
+  for (int i = 0; i < kUpgradeTenths; ++i) {
+    auto now = api->get(path);
+    if (!now) return now.error();
+    const Value& s = (*now)["status"];
+    if (s["digest"].as_string() == wanted && s["state"].as_string() == "Active") {
+      std::printf("plugin \"%s\" upgraded from %s to %s\n", name.c_str(), std::string(before->at("status.version").as_string()).c_str(), std::string(s["version"].as_string()).c_str());
+      return 0;
+    }
+    if (s["message"].as_string().rfind("update failed", 0) == 0)
+      return Error(PINTLE_CONFLICT, "plugin \"" + name + "\" goes on as it was: " + std::string(s["message"].as_string()));
+    pause_ms(100);
+  }
+  return Error(PINTLE_TIMEOUT, "plugin \"" + name + "\" has not come up with its new file; see kubectl get plugin " + name + " -o wide");
+}
+
 }  // namespace
 
 Command plugin_new_command() {
@@ -156,6 +188,15 @@ Command plugin_inspect_command() {
           {{"--json", "", "the whole manifest, with its kinds and types"}},
           "",
           plugin_inspect};
+}
+
+Command plugin_upgrade_command() {
+  return {"plugin upgrade",
+          "NAME",
+          "Lets a running plugin use the changed file in its place",
+          {{"--data", "DIR", "which cluster (default: $PINTLE_DATA, /var/lib/pintle, as a user ~/.local/share/pintle)"}},
+          "The new instance starts beside the old one; when it fails, the old one goes on.\n",
+          plugin_upgrade};
 }
 
 Command plugin_list_command() {

@@ -31,7 +31,7 @@ const char* usage() {
 namespace {
 
 // The build's plugins beside the binary, else those of the installation.
-std::vector<std::string> default_directories() {
+std::vector<std::string> shipped_directories() {
   std::vector<std::string> out;
   char path[PATH_MAX];
   const ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
@@ -40,7 +40,6 @@ std::vector<std::string> default_directories() {
     for (const char* below : {"lib/pintle/plugins", "lib64/pintle/plugins", "lib/x86_64-linux-gnu/pintle/plugins", "lib/aarch64-linux-gnu/pintle/plugins"})
       if (std::error_code code; fs::is_directory(here / below, code)) out.push_back((here / below).string());
   }
-  out.emplace_back("/etc/pintle/plugins.d");
   return out;
 }
 
@@ -135,7 +134,11 @@ Result<Options> parse_options(int argc, char** argv) {
   }
   c.tls_sans.insert(c.tls_sans.end(), sans.begin(), sans.end());
   c.without = without;
-  if (c.plugin_directories.empty()) c.plugin_directories = default_directories();
+  c.shipped_directories = shipped_directories();
+  if (c.plugin_directories.empty()) {
+    c.plugin_directories = *c.shipped_directories;
+    c.plugin_directories.emplace_back("/etc/pintle/plugins.d");
+  }
   c.plugin_directories.insert(c.plugin_directories.begin(), plugins.begin(), plugins.end());
   return o;
 }

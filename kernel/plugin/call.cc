@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <optional>
 #include <utility>
 #include <unordered_map>
 
@@ -157,6 +158,8 @@ void CallState::deliver() {
     std::unique_ptr<Result<Reply>> result;
     pintle_task_fn ready = nullptr;
     void* ready_ctx = nullptr;
+    // Before the function is taken: once it is, complete() cannot take it back, and the call may no longer be open.
+    std::optional<Traffic::Inside> inside(std::in_place, scope_->traffic, false);
     {
       std::lock_guard lock(mutex_);
       if (!parts_.empty() && !paused_ && !(answered_ && cancelled_)) {
@@ -183,10 +186,10 @@ void CallState::deliver() {
       }
     }
     if (ready) {
-      Traffic::Inside inside(scope_->traffic, false);
       ready(ready_ctx);
       if (!have_part) return;
     }
+    inside.reset();
     if (result) {
       auto done = std::move(call_.done);
       call_.part = nullptr;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct Config {
   std::string data;                           // directory; "" = memory only
   std::vector<std::string> listen = {"127.0.0.1:6443"};
   std::vector<std::string> plugin_directories;
+  // Those that came with this program: plugins found elsewhere run in a process of their own unless told otherwise. Not set: no
+  // such difference is made.
+  std::optional<std::vector<std::string>> shipped_directories;
   std::vector<std::string> tls_sans;
   std::string advertise, token_file;
   std::string log_level = "info", log_format = "text", log_file;

@@ -24,6 +24,7 @@ struct ControlPlane::State {
 
   ~State() {
     rest.reset();
+    if (plugins) plugins->close();
     plugins.reset();
   }
 };

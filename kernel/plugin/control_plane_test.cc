@@ -2,7 +2,11 @@
 #include "kernel/plugin/control_plane.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
+
+#include "kernel/base/file.h"
 #include "kernel/plugin/testing.h"
 #include "kernel/run/simulated_executor.h"
 #include "pintle/if/stream.h"
@@ -17,7 +21,8 @@ class PlaneTest : public ::testing::Test {
   void boot(const std::string& yaml) {
     auto config = parse_config(yaml, "test.yaml");
     ASSERT_TRUE(config) << config.error().text;
-    config->plugin_directories = {PINTLE_TEST_PLUGINS};
+    config->plugin_directories = directories_;
+    config->without = without_;
     auto plane = ControlPlane::open(executor_, std::move(*config));
     ASSERT_TRUE(plane) << plane.error().text;
     plane_ = std::move(*plane);
@@ -29,13 +34,22 @@ class PlaneTest : public ::testing::Test {
     ASSERT_TRUE(executor_.run_until([&] { return over; }, 60 * kSecond));
     executor_.run_until_idle();
   }
+  // Destroyed as soon as it has stopped: what is still queued, or comes by timer, finds nothing to do.
   void TearDown() override {
     if (!plane_) return;
     bool over = false;
     plane_->stop([&] { over = true; });
     EXPECT_TRUE(executor_.run_until([&] { return over; }, 300 * kSecond));
-    executor_.run_until_idle();
     plane_.reset();
+    executor_.run_for(400 * kSecond);
+  }
+  std::string directory() {
+    char path[] = "/tmp/pintle-plane-XXXXXX";
+    made_.push_back(::mkdtemp(path));
+    return made_.back();
+  }
+  ~PlaneTest() override {
+    for (const auto& d : made_) std::filesystem::remove_all(d);
   }
   ApiAnswer api(Verb verb, const std::string& resource, const std::string& name, const std::string& body = "", std::string subresource = "") {
     ApiRequest r;
@@ -48,6 +62,7 @@ class PlaneTest : public ::testing::Test {
     r.body = body;
     r.content_type = verb == Verb::kPatch ? "application/merge-patch+json" : "application/json";
     r.identity = kernel_identity();
+    r.identity.user = "admin";
     ApiAnswer out;
     bool over = false;
     plane_->pipeline().execute(std::move(r), [&](ApiAnswer a) {
@@ -72,7 +87,14 @@ class PlaneTest : public ::testing::Test {
     executor_.run_until([&] { return over; }, 60 * kSecond);
     return out;
   }
+  json::Value condition(const std::string& plugin, const std::string& type) {
+    const json::Value status = object(kPluginKind, plugin)["status"];
+    for (const auto& c : status["conditions"].items())
+      if (c["type"].as_string() == type) return c;
+    return {};
+  }
   SimulatedExecutor executor_{7};
+  std::vector<std::string> directories_ = {PINTLE_TEST_PLUGINS}, without_, made_;
   std::unique_ptr<ControlPlane> plane_;
   Result<void> started_;
 };
@@ -154,6 +176,97 @@ TEST_F(PlaneTest, ARequiredPluginThatDoesNotRunFailsTheBoot) {
   boot("plugins:\n  probe: {required: true, config: {behaviour: throw-create}}\n");
   ASSERT_FALSE(started_);
   EXPECT_NE(started_.error().text.find("probe"), std::string::npos);
+}
+
+TEST_F(PlaneTest, WithoutAPluginTheServerBootsWhateverHangsOnIt) {
+  without_ = {"probe"};
+  boot("plugins:\n  probe: {required: true}\n  second: {required: true, config: {text: two, slot: other}}\n");
+  EXPECT_TRUE(started_) << started_.error().text;
+  EXPECT_EQ(object(kPluginKind, "probe").at("status.state").as_string(), "Skipped");
+  EXPECT_TRUE(object(kPluginKind, "probe").at("spec.enabled").as_bool()) << "for this run only";
+  EXPECT_EQ(object(kPluginKind, "second").at("status.state").as_string(), "Active");
+}
+
+TEST_F(PlaneTest, ARefusedNewcomerLeavesTheSlotWithItsHolder) {
+  boot("plugins:\n  probe: {config: {text: one}}\n  second: {config: {behaviour: refuse-activate}}\n");
+  EXPECT_TRUE(api(Verb::kPatch, "slots", "probe.main", R"({"spec":{"provider":"second"}})").ok());
+  settle();
+  EXPECT_EQ(object(kSlotKind, "probe.main").at("status.provider").as_string(), "probe");
+  EXPECT_NE(object(kSlotKind, "probe.main").at("status.message").as_string().find("does not want to; \"probe\" goes on"), std::string::npos)
+      << object(kSlotKind, "probe.main").at("status.message").as_string();
+  EXPECT_NE(ask("probe.main").find("\"one\""), std::string::npos);
+}
+
+TEST_F(PlaneTest, APluginThatLeavesATimerBehindIsParkedLoudly) {
+  boot("plugins:\n  probe: {config: {behaviour: leak-timer}}\n");
+  EXPECT_TRUE(api(Verb::kPatch, "plugins", "probe", R"({"spec":{"enabled":false}})").ok());
+  executor_.run_for(60 * kSecond);
+  EXPECT_EQ(object(kPluginKind, "probe").at("status.state").as_string(), "Parked");
+  EXPECT_NE(object(kPluginKind, "probe").at("status.message").as_string().find("1 timer was left behind"), std::string::npos);
+  EXPECT_EQ(condition("probe", "Parked")["status"].as_string(), "True");
+}
+
+TEST_F(PlaneTest, BadFilesAreFailedPluginsWithTheReasonAndTheRestServes) {
+  const std::string d = directory();
+  const auto take = [&](const std::string& file) { std::filesystem::copy_file(testing::test_plugin(file), d + "/" + std::filesystem::path(file).filename().string() + ".so"); };
+  for (const char* file : {"probe", "bad/bad_note", "bad/bad_abi", "bad/bad_draft", "bad/bad_manifest", "bad/cycle_a", "bad/cycle_b", "bad/lonely", "second"}) take(file);
+  ASSERT_TRUE(write_file(d + "/text.so", "no shared object", 0644));
+  std::filesystem::permissions(d + "/second.so", std::filesystem::perms::group_write, std::filesystem::perm_options::add);
+  directories_ = {d};
+  boot("plugins:\n  probe:\n  cycle-a:\n  cycle-b:\n  lonely:\n  second:\n  unknown:\n");
+  EXPECT_TRUE(started_) << started_.error().text;
+  EXPECT_EQ(object(kPluginKind, "probe").at("status.state").as_string(), "Active");
+  const auto failed = [&](const std::string& name, const std::string& text) {
+    const json::Value status = object(kPluginKind, name)["status"];
+    EXPECT_EQ(status["state"].as_string(), "Failed") << name;
+    EXPECT_NE(status["message"].as_string().find(text), std::string::npos) << name << ": " << status["message"].as_string();
+  };
+  failed("bad-note", "has no Pintle note");
+  failed("bad-abi", "built for ABI 9.0, this kernel speaks ABI 0.1");
+  failed("bad-draft", "built for draft \"pintle.older.\", this kernel speaks draft \"pintle.draft.\"");
+  failed("bad-manifest", "the manifest is not a JSON object");
+  failed("text", "is not an ELF file");
+  failed("second", "second.so\" may be written by others than its owner: chmod go-w it");
+  failed("cycle-a", "dependency cycle: cycle-a -> cycle-b -> cycle-a");
+  failed("cycle-b", "dependency cycle: cycle-a -> cycle-b -> cycle-a");
+  failed("lonely", "needs plugin \"nobody\", which is not enabled");
+  failed("unknown", "no file with a plugin called \"unknown\" in " + d);
+  // A file that goes takes along what only stood for it.
+  std::filesystem::remove(d + "/text.so");
+  plane_->plugins().kick();
+  settle();
+  EXPECT_TRUE(object(kPluginKind, "text").is_null());
+  EXPECT_FALSE(object(kPluginKind, "unknown").is_null());
+}
+
+TEST_F(PlaneTest, AChangedFileIsAnUpdateThatWaitsForTheRestart) {
+  const std::string d = directory();
+  std::filesystem::copy_file(testing::test_plugin("probe"), d + "/probe.so");
+  directories_ = {d};
+  boot("plugins:\n  probe: {config: {text: one}}\n");
+  const std::string before(object(kPluginKind, "probe").at("status.digest").as_string());
+  auto text = read_file(d + "/probe.so");
+  ASSERT_TRUE(text);
+  ASSERT_TRUE(write_file(d + "/probe.so", *text + "another build", 0644));
+  plane_->plugins().kick();
+  settle();
+  EXPECT_EQ(object(kPluginKind, "probe").at("status.digest").as_string(), before);
+  EXPECT_EQ(condition("probe", "UpdateAvailable")["status"].as_string(), "True");
+  EXPECT_TRUE(api(Verb::kPatch, "plugins", "probe", R"({"metadata":{"annotations":{"pintle.dev/restart":"1"}}})").ok());
+  settle();
+  EXPECT_NE(object(kPluginKind, "probe").at("status.digest").as_string(), before);
+  EXPECT_TRUE(condition("probe", "UpdateAvailable").is_null());
+  EXPECT_NE(ask("probe.main").find("\"one\""), std::string::npos);
+}
+
+TEST_F(PlaneTest, ForceIsGoodForOnce) {
+  boot("plugins:\n  probe:\nslots: {probe.main: probe}\n");
+  EXPECT_EQ(api(Verb::kPatch, "plugins", "probe", R"({"spec":{"enabled":false}})").error.code, PINTLE_CONFLICT) << "the file names its slot";
+  EXPECT_TRUE(api(Verb::kPatch, "plugins", "probe", R"({"metadata":{"annotations":{"pintle.dev/force":"true"}},"spec":{"enabled":false}})").ok());
+  settle();
+  EXPECT_TRUE(api(Verb::kPatch, "plugins", "probe", R"({"spec":{"enabled":true}})").ok());
+  settle();
+  EXPECT_EQ(api(Verb::kPatch, "plugins", "probe", R"({"spec":{"enabled":false}})").error.code, PINTLE_CONFLICT);
 }
 
 TEST_F(PlaneTest, AControllerSeesEveryObjectOnce) {

@@ -26,43 +26,45 @@ Identity kernel_identity() {
 
 void EventBuffer::record(const std::string& kind, const std::string& name, const std::string& uid, bool warning, const std::string& reason,
                          const std::string& message) {
-  {
-    std::lock_guard lock(mutex_);
-    if (events_.size() >= kMax) events_.pop_front();
-    events_.push_back({kind, name, uid, reason, message.substr(0, 1000), warning, executor_.wall()});
-  }
+  if (events_.size() >= kMax) events_.pop_front();
+  events_.push_back({kind, name, uid, reason, message.substr(0, 1000), warning, executor_.wall()});
   flush();
 }
 
-size_t EventBuffer::waiting() const {
-  std::lock_guard lock(mutex_);
-  return events_.size();
-}
-
 void EventBuffer::flush() {
+  if (writing_ || events_.empty() || !strand_) return;
   const auto kind = pipeline_.registry().snapshot()->by_name("events");
   if (!kind || kind->hidden || !kind->available) return;
-  {
-    std::lock_guard lock(mutex_);
-    if (writing_ || events_.empty()) return;
-    writing_ = true;
+  writing_ = true;
+  std::vector<Event> batch;
+  std::vector<ApiRequest> requests;
+  while (!events_.empty() && batch.size() < kBatch) {
+    requests.push_back(request(events_.front()));
+    batch.push_back(std::move(events_.front()));
+    events_.pop_front();
   }
-  write_next();
+  pipeline_.execute_batch(std::move(requests), false, false, {}, [this, strand = strand_, batch = std::move(batch)](Result<void> r, std::vector<ApiAnswer> answers) {
+    strand([this, batch, r = std::move(r), answers = std::move(answers)] { written(batch, r, answers); });
+  });
 }
 
-void EventBuffer::write_next() {
-  Event e;
-  uint64_t n;
-  {
-    std::lock_guard lock(mutex_);
-    if (events_.empty()) {
-      writing_ = false;
-      return;
-    }
-    e = events_.front();
-    events_.pop_front();
-    n = ++count_;
+// The namespace may not be there yet, or hooks not yet running: those are kept and tried again.
+void EventBuffer::written(std::vector<Event> batch, const Result<void>& all, const std::vector<ApiAnswer>& answers) {
+  writing_ = false;
+  bool again = false;
+  for (size_t i = batch.size(); i-- > 0;) {
+    const pintle_code code = i < answers.size() ? answers[i].error.code : all ? PINTLE_OK : all.error().code;
+    if (code != PINTLE_NOT_FOUND && code != PINTLE_UNAVAILABLE && code != PINTLE_TIMEOUT) continue;
+    if (++batch[i].attempts >= 60) continue;
+    events_.push_front(std::move(batch[i]));
+    again = true;
   }
+  if (!again) return flush();
+  executor_.after(1000000000, [this, strand = strand_] { strand([this] { flush(); }); });
+}
+
+ApiRequest EventBuffer::request(const Event& e) {
+  const uint64_t n = ++count_;
   char suffix[40];
   snprintf(suffix, sizeof suffix, ".%llx%04llx", static_cast<unsigned long long>(e.at), static_cast<unsigned long long>(n & 0xffff));
   std::string name = e.name + suffix;
@@ -89,20 +91,7 @@ void EventBuffer::write_next() {
   r.body = object.dump();
   r.identity = kernel_identity();
   r.want_object = false;
-  pipeline_.execute(std::move(r), [this, e](ApiAnswer answer) mutable {
-    // The namespace may not be there yet, or hooks not yet running: keep it and try again with the next flush.
-    const pintle_code code = answer.error.code;
-    if ((code == PINTLE_NOT_FOUND || code == PINTLE_UNAVAILABLE || code == PINTLE_TIMEOUT) && ++e.attempts < 60) {
-      {
-        std::lock_guard lock(mutex_);
-        events_.push_front(std::move(e));
-        writing_ = false;
-      }
-      executor_.after(1000000000, [this] { flush(); });
-      return;
-    }
-    write_next();
-  });
+  return r;
 }
 
 }  // namespace pintle::kernel

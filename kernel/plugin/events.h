@@ -1,23 +1,27 @@
 // Transitions of plugins and slots as Event objects, as soon as somebody serves that kind; until then in a bounded buffer.
 #pragma once
 #include <deque>
-#include <mutex>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "kernel/api/pipeline.h"
 
 namespace pintle::kernel {
 
-// Threads: any.
+// Threads: on the controller's strand, which is also where answers come back to.
 class EventBuffer {
  public:
-  static constexpr size_t kMax = 1000;  // the oldest go first
+  static constexpr size_t kMax = 1000;   // the oldest go first
+  static constexpr size_t kBatch = 100;  // written in one group commit
+  using Run = std::function<void(std::function<void()>)>;
   EventBuffer(Executor& executor, Pipeline& pipeline) : executor_(executor), pipeline_(pipeline) {}
+  // How to come back to the strand; a function given to it after the strand's end is dropped.
+  void run_on(Run strand) { strand_ = std::move(strand); }
   void record(const std::string& kind, const std::string& name, const std::string& uid, bool warning, const std::string& reason,
               const std::string& message);
   // Writes what is waiting, when the kind "events" is served.
   void flush();
-  size_t waiting() const;
 
  private:
   struct Event {
@@ -26,10 +30,11 @@ class EventBuffer {
     int64_t at;
     int attempts = 0;
   };
-  void write_next();
+  ApiRequest request(const Event& event);
+  void written(std::vector<Event> batch, const Result<void>& all, const std::vector<ApiAnswer>& answers);
   Executor& executor_;
   Pipeline& pipeline_;
-  mutable std::mutex mutex_;
+  Run strand_;
   std::deque<Event> events_;
   bool writing_ = false;
   uint64_t count_ = 0;

@@ -40,8 +40,17 @@ PluginFile inspect_file(const std::string& path) {
   return file;
 }
 
+std::string object_name(const PluginFile& refused) {
+  std::string name = fs::path(refused.path).stem().string();
+  std::replace(name.begin(), name.end(), '_', '-');
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  const bool good = !name.empty() && name.size() <= 63 && plain(name.front()) && plain(name.back()) &&
+                    std::all_of(name.begin(), name.end(), [&](char c) { return plain(c) || c == '-'; });
+  return good ? name : std::string();
+}
+
 struct Inventory::State : std::enable_shared_from_this<Inventory::State> {
-  State(Executor& e, std::vector<std::string> d, std::function<void()> c) : executor(e), directories(std::move(d)), changed(std::move(c)) {}
+  State(Executor& e, std::vector<std::string> d) : executor(e), directories(std::move(d)) {}
   Executor& executor;
   const std::vector<std::string> directories;
   mutable std::mutex mutex;
@@ -77,15 +86,29 @@ struct Inventory::State : std::enable_shared_from_this<Inventory::State> {
     }
     FdLoop::shared().arm(watch, EPOLLIN);
   }
+
+  // Before each look into the directories, so that nothing falls in between. A directory that is not there yet: its nearest
+  // ancestor tells when that changes.
+  void watch_directories() const {
+    if (inotify < 0) return;
+    for (const auto& d : directories) {
+      fs::path at = d;
+      std::error_code code;
+      if (inotify_add_watch(inotify, at.c_str(), IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_MASK_ADD) >= 0) continue;
+      while (at.has_relative_path() && !fs::is_directory(at, code)) at = at.parent_path();
+      inotify_add_watch(inotify, at.c_str(), IN_CREATE | IN_MOVED_TO | IN_ONLYDIR | IN_MASK_ADD);
+    }
+  }
 };
 
-Inventory::Inventory(Executor& executor, std::vector<std::string> directories, std::function<void()> changed)
-    : state_(std::make_shared<State>(executor, std::move(directories), std::move(changed))) {
-  if (executor.simulated()) return;
+Inventory::Inventory(Executor& executor, std::vector<std::string> directories) : state_(std::make_shared<State>(executor, std::move(directories))) {}
+
+void Inventory::on_change(std::function<void()> changed) {
   State& s = *state_;
+  if (s.executor.simulated()) return;
   s.inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   if (s.inotify < 0) return;
-  for (const auto& d : s.directories) inotify_add_watch(s.inotify, d.c_str(), IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB);
+  s.changed = std::move(changed);
   s.watch = FdLoop::shared().add(s.inotify, [weak = std::weak_ptr<State>(state_)](uint32_t) {
     if (auto self = weak.lock()) self->notice();
   });
@@ -102,6 +125,7 @@ Inventory::~Inventory() {
 }
 
 void Inventory::scan() {
+  state_->watch_directories();
   std::map<std::string, PluginFile> files;
   std::vector<PluginFile> bad;
   for (const auto& directory : state_->directories) {

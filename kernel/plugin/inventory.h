@@ -17,15 +17,20 @@ struct PluginFile {
   Error error;
 };
 
+// The Plugin object that stands for a file that was refused: the file's name, as far as it can be one; "" when it cannot.
+std::string object_name(const PluginFile& refused);
+
 // Reads one file's note. Always answers a PluginFile.
 PluginFile inspect_file(const std::string& path);
 
 // Threads: any.
 class Inventory {
  public:
-  // `changed` runs on the executor after a directory changed (a moment later: copying takes time). Not in simulation.
-  Inventory(Executor& executor, std::vector<std::string> directories, std::function<void()> changed);
+  Inventory(Executor& executor, std::vector<std::string> directories);
   ~Inventory();
+  // `changed` runs on the executor after a directory changed (a moment later: copying takes time), also when it only now came to
+  // be. Not in simulation. Once, before the first scan.
+  void on_change(std::function<void()> changed);
   // Reads the directories again. Earlier directories win over later ones for the same name.
   void scan();
   std::map<std::string, PluginFile> by_name() const;  // by the manifest's name

@@ -1,5 +1,6 @@
 // The actions of PluginsController: start, take slots, replace, retire.
 #include <algorithm>
+#include <utility>
 
 #include "kernel/base/log.h"
 #include "kernel/plugin/plugins_controller.h"
@@ -10,12 +11,18 @@ namespace {
 
 constexpr uint64_t kDrainNs = 30ull * 1000000000;
 constexpr uint64_t kStopNs = 10ull * 1000000000;
-constexpr uint64_t kCrashWindowNs = 600ull * 1000000000;
-constexpr size_t kCrashLimit = 5;
+constexpr uint64_t kLongLifeNs = 600ull * 1000000000;  // after it a crash counts as the first
+constexpr uint64_t kFirstBackOffNs = 200000000, kLastBackOffNs = 300ull * 1000000000;
+constexpr uint64_t kWorthWaitingNs = 5ull * 1000000000;  // callers wait that long for a successor
 
 // Worth trying again without anybody changing anything?
 bool transient(pintle_code code) {
   return code != PINTLE_INVALID && code != PINTLE_FORBIDDEN && code != PINTLE_NOT_FOUND && code != PINTLE_UNSUPPORTED && code != PINTLE_BAD_REQUEST;
+}
+
+std::string seconds_text(uint64_t ns) {
+  const uint64_t tenths = (ns + 50000000) / 100000000;
+  return std::to_string(tenths / 10) + (tenths % 10 && tenths < 100 ? "." + std::to_string(tenths % 10) : "") + " s";
 }
 
 }  // namespace
@@ -27,7 +34,7 @@ void PluginsController::bring_up(Unit& u) {
   g->digest = u.file.digest;
   g->config = u.config_text;
   g->base = u.base();
-  g->own_process = u.isolation.empty() ? g->manifest->default_own_process : u.isolation == "process";
+  g->own_process = own_process(u);
   g->since = services_.executor.wall();
   InstanceOptions options;
   options.name = u.name;
@@ -85,17 +92,8 @@ void PluginsController::started(const std::string& name, std::shared_ptr<Generat
 
 void PluginsController::take_slots(const std::string& name, std::shared_ptr<Generation> g) {
   const std::vector<std::string> slots = slots_for(name);
-  auto losers = std::make_shared<std::vector<std::string>>();
-  for (const auto& slot : slots) {
-    const std::string holder = services_.slots->info(slot).provider;
-    if (!holder.empty() && holder != name) {
-      losers->push_back(holder);
-      if (auto at = slot_objects_.find(slot); at != slot_objects_.end()) at->second.previous = holder;
-    }
-    if (auto at = slot_objects_.find(slot); at != slot_objects_.end() && holder != name) at->second.last_swap = time_text(services_.executor.wall());
-  }
-  services_.slots->take_over(slots, name, g->instance, [self = shared_from_this(), name, g, losers, slots](Result<void> r) {
-    self->strand([self, name, g, losers, slots, r] {
+  services_.slots->take_over(slots, name, g->instance, [self = shared_from_this(), name, g, before_swap = note_change(slots, name)](Result<void> r) {
+    self->strand([self, name, g, before_swap, r] {
       Unit& u = self->units_[name];
       u.starting = nullptr;
       auto before = u.current;
@@ -107,14 +105,12 @@ void PluginsController::take_slots(const std::string& name, std::shared_ptr<Gene
       }
       u.current = g;
       g->state = PluginState::kActive;
+      g->started_at = self->services_.executor.now();
       u.failed_for.clear();
       u.attempts = 0;
       self->run_order_.erase(std::remove(self->run_order_.begin(), self->run_order_.end(), name), self->run_order_.end());
       self->run_order_.push_back(name);
-      for (const auto& loser : *losers) self->units_[loser].replace = true;
-      for (const auto& slot : slots)
-        if (!is_plugin_slot(slot) && !losers->empty())
-          self->events_.record("Slot", slot, "", false, "Swapped", "slot \"" + slot + "\" is held by \"" + name + "\", epoch " + std::to_string(self->services_.slots->epoch(slot)));
+      self->taken(name, before_swap);
       self->services_.pipeline.registry().set_hidden(g->manifest->name, false);
       self->services_.pipeline.registry().set_available(g->manifest->name, true);
       self->show(u, PluginState::kActive, "", "");
@@ -136,6 +132,7 @@ void PluginsController::failed(const std::string& name, std::shared_ptr<Generati
   if (transient(why.code)) {
     const uint64_t delay = std::min<uint64_t>(1000000000ull << std::min(u.attempts - 1, 9), 300ull * 1000000000);
     u.retry_at = services_.executor.now() + delay;
+    u.tried_for = u.fingerprint();
     later(delay);
   } else {
     u.failed_for = u.fingerprint();
@@ -155,30 +152,46 @@ void PluginsController::failed(const std::string& name, std::shared_ptr<Generati
 
 // Slots move to an instance that runs already.
 void PluginsController::swap(Unit& u, std::vector<std::string> slots) {
-  auto losers = std::make_shared<std::vector<std::string>>();
-  for (const auto& slot : slots) {
-    const std::string holder = services_.slots->info(slot).provider;
-    if (!holder.empty()) losers->push_back(holder);
-    if (auto at = slot_objects_.find(slot); at != slot_objects_.end()) {
-      at->second.previous = holder;
-      at->second.last_swap = time_text(services_.executor.wall());
-    }
-  }
   const std::string name = u.name;
-  services_.slots->take_over(slots, name, u.current->instance, [self = shared_from_this(), name, slots, losers](Result<void> r) {
-    self->strand([self, name, slots, losers, r] {
-      Unit& unit = self->units_[name];
-      if (!r) {
-        self->failed(name, nullptr, r.error());
-        return self->finish();
-      }
-      for (const auto& loser : *losers) self->units_[loser].replace = true;
-      for (const auto& slot : slots)
-        self->events_.record("Slot", slot, "", false, "Swapped", "slot \"" + slot + "\" is held by \"" + name + "\", epoch " + std::to_string(self->services_.slots->epoch(slot)));
-      (void)unit;
+  services_.slots->take_over(slots, name, u.current->instance, [self = shared_from_this(), name, before = note_change(slots, name)](Result<void> r) {
+    self->strand([self, name, before, r] {
+      if (r) self->taken(name, before);
+      else self->failed(name, nullptr, r.error());
       self->finish();
     });
   });
+}
+
+PluginsController::Holders PluginsController::note_change(const std::vector<std::string>& slots, const std::string& name) {
+  Holders before;
+  for (const auto& slot : slots) {
+    const std::string holder = services_.slots->info(slot).provider;
+    if (is_plugin_slot(slot) || holder == name) continue;
+    before[slot] = holder;
+    const auto object = slot_objects_.find(slot);
+    if (object == slot_objects_.end()) continue;
+    if (!holder.empty()) object->second.previous = holder;
+    object->second.last_swap = time_text(services_.executor.wall());
+  }
+  return before;
+}
+
+// Who has lost a slot goes on with a fresh instance, when it goes on.
+void PluginsController::taken(const std::string& name, const Holders& before) {
+  for (const auto& [slot, loser] : before) {
+    const std::string text = "\"" + name + "\" holds the slot, epoch " + std::to_string(services_.slots->epoch(slot));
+    if (loser.empty()) {
+      slot_event(slot, "Taken", text);
+    } else {
+      units_[loser].replace = true;
+      slot_event(slot, "Swapped", text + ", before \"" + loser + "\"");
+    }
+  }
+}
+
+void PluginsController::slot_event(const std::string& slot, const char* reason, const std::string& text) {
+  const auto object = slot_objects_.find(slot);
+  events_.record("Slot", slot, object == slot_objects_.end() ? "" : object->second.uid, false, reason, text);
 }
 
 void PluginsController::reconfigure(Unit& u) {
@@ -213,6 +226,8 @@ void PluginsController::retire(Unit& u, std::function<void()> done) {
   std::vector<std::string> mine;
   for (const auto& slot : services_.slots->list())
     if (slot.provider == name) mine.push_back(slot.name);
+  for (const auto& slot : mine)
+    if (!is_plugin_slot(slot)) slot_event(slot, "Vacated", "nobody holds the slot, before \"" + name + "\"");
   auto self = shared_from_this();
   // Its own loops need its fences: they end before the slots go.
   drain_loops(g, [self, g, name, mine, done] {
@@ -225,28 +240,33 @@ void PluginsController::retire(Unit& u, std::function<void()> done) {
 
 void PluginsController::end_generation(const std::string& name, std::shared_ptr<Generation> g, std::function<void()> done) {
   auto self = shared_from_this();
-  drain_loops(g, [self, name, g, done] {
-    g->instance->drain(self->services_.executor.now() + kDrainNs, [self, name, g, done](Result<void> r) {
+  ++ending_;
+  const auto ended = [self, name, g, done](const Ending& e) {
+    Unit& u = self->units_[name];
+    g->state = e.state;
+    g->message = e.message;
+    g->loops = nullptr;
+    if (e.state == PluginState::kParked) {
+      ++u.parked;
+      self->events_.record("Plugin", name, u.uid, true, "Parked", "an earlier instance stays in memory: " + e.message);
+    }
+    u.old.erase(std::remove(u.old.begin(), u.old.end(), g), u.old.end());
+    if (e.state == PluginState::kParked) {
+      u.old.push_back(g);
+      if (u.old.size() > 8) u.old.erase(u.old.begin());
+    }
+    if (!u.current && !u.starting && (u.state == PluginState::kDraining || u.state == PluginState::kStopped || u.state == PluginState::kDestroyed))
+      self->show(u, e.state, u.enabled ? "" : "Disabled", e.message);
+    self->publish();
+    done();
+    if (--self->ending_ == 0 && self->all_ended_) std::exchange(self->all_ended_, nullptr)();
+  };
+  drain_loops(g, [self, name, g, ended] {
+    g->instance->drain(self->services_.executor.now() + kDrainNs, [self, name, g, ended](Result<void> r) {
       if (!r) log::warn("plugin", "\"" + name + "\": " + r.error().text);
-      g->instance->stop(self->services_.executor.now() + kStopNs, [self, name, g, done](Ending e) {
-        self->strand([self, name, g, done, e] {
-          Unit& u = self->units_[name];
-          g->state = e.state;
-          g->message = e.message;
-          g->loops = nullptr;
-          if (e.state == PluginState::kParked) {
-            ++u.parked;
-            self->events_.record("Plugin", name, u.uid, true, "Parked", "an earlier instance stays in memory: " + e.message);
-          }
-          u.old.erase(std::remove(u.old.begin(), u.old.end(), g), u.old.end());
-          if (e.state == PluginState::kParked) {
-            u.old.push_back(g);
-            if (u.old.size() > 8) u.old.erase(u.old.begin());
-          }
-          if (!u.current && !u.starting && (u.state == PluginState::kDraining || u.state == PluginState::kStopped || u.state == PluginState::kDestroyed))
-            self->show(u, e.state, u.enabled ? "" : "Disabled", e.message);
-          self->publish();
-          done();
+      self->strand([self, g, ended] {
+        g->instance->stop(self->services_.executor.now() + kStopNs, [self, ended](Ending e) {
+          self->strand([ended, e] { ended(e); });
         });
       });
     });
@@ -332,7 +352,6 @@ void PluginsController::on_state(const std::string& name, uint64_t number, Plugi
   g->state = state;
   if (!message.empty()) g->message = message;
   g->since = services_.executor.wall();
-  if (state == PluginState::kStarted) g->started_at = services_.executor.now();
   if (state == PluginState::kFailed) return;  // told by failed(), with what follows from it
   const bool shown = g == u.current || (g == u.starting && !u.current) || (!u.current && !u.starting && u.old.size() && u.old.back() == g);
   if (shown && state != PluginState::kUnloaded && state != PluginState::kParked) show(u, state, u.enabled ? "" : "Disabled", message);
@@ -347,24 +366,21 @@ void PluginsController::on_exit(const std::string& name, uint64_t number, const 
   u.old.push_back(g);
   u.last_error = why.text;
   run_order_.erase(std::remove(run_order_.begin(), run_order_.end(), name), run_order_.end());
-  // Callers wait at the gate for the successor.
+  // Callers wait at the gate for the successor, when it comes soon.
   services_.slots->close_gates_of(g->instance);
   services_.pipeline.registry().set_available(g->manifest->name, false);
   ++u.restarts;
-  u.crashes.push_back(now);
-  while (!u.crashes.empty() && u.crashes.front() + kCrashWindowNs < now) u.crashes.pop_front();
-  if (u.crashes.size() >= kCrashLimit) {
-    u.failed_for = u.fingerprint();
-    show(u, PluginState::kFailed, "CrashLoop", std::to_string(kCrashLimit) + " crashes within 10 minutes, the last: " + why.text + "; change the object or restart it to try again");
+  u.crashes = now - g->started_at > kLongLifeNs ? 1 : u.crashes + 1;
+  const uint64_t delay = std::min(kFirstBackOffNs << std::min(2 * (u.crashes - 1), 20), kLastBackOffNs);
+  u.retry_at = now + delay;
+  u.tried_for = u.fingerprint();
+  later(delay);
+  show(u, PluginState::kCrashLoopBackOff, "Crashed", why.text + "; crash " + std::to_string(u.crashes) + ", starts again in " + seconds_text(delay));
+  if (delay > kWorthWaitingNs) {
     std::vector<std::string> mine;
     for (const auto& slot : services_.slots->list())
       if (slot.provider == name) mine.push_back(slot.name);
     services_.slots->vacate(mine, [](Result<void>) {});
-  } else {
-    const uint64_t delay = 200000000ull << (2 * (u.crashes.size() - 1));
-    u.retry_at = now + delay;
-    later(delay);
-    show(u, PluginState::kCrashLoopBackOff, "Crashed", why.text + "; starts again in " + std::to_string(delay / 1000000) + " ms");
   }
   end_generation(name, g, [] {});
   publish();
@@ -374,17 +390,17 @@ void PluginsController::on_exit(const std::string& name, uint64_t number, const 
 void PluginsController::stop(std::function<void()> done) {
   strand([self = shared_from_this(), done = std::move(done)] {
     self->stopping_ = true;
-    self->stopped_ = [self, done] {
-      for (uint64_t& id : self->watches_)
-        if (id) self->services_.bus.unwatch(std::exchange(id, 0));
-      done();
-    };
+    self->stopped_ = done;
     self->step();
   });
 }
 
 void PluginsController::stop_next(std::vector<std::string> order, std::function<void()> done) {
-  if (order.empty()) return done();
+  if (order.empty()) {
+    if (ending_ == 0) return done();
+    all_ended_ = std::move(done);
+    return;
+  }
   const std::string name = order.front();
   order.erase(order.begin());
   retire(units_[name], [self = shared_from_this(), order = std::move(order), done = std::move(done)]() mutable {

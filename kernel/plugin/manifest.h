@@ -21,7 +21,7 @@ struct Manifest {
   std::string abi, draft;
   std::vector<std::string> provides, slots, requirements, after, needs;
   bool multiple = false;
-  bool may_run_in_process = true, may_run_in_own_process = false;
+  bool may_run_in_process = true, may_run_in_own_process = true;
   bool default_own_process = false;
   bool own_threads = false;
   bool may_unload = true;

@@ -1,5 +1,6 @@
 // PluginsController and its objects: seeding from the file, reading, status.
 #include <algorithm>
+#include <set>
 
 #include "kernel/base/log.h"
 #include "kernel/plugin/plugins_controller.h"
@@ -62,7 +63,6 @@ void PluginsController::seed(std::function<void()> done) {
       json::Value& a = next.make("metadata.annotations");
       a.set(kLastApplied, text);
       a.set(kSource, "file");
-      a.set("pintle.dev/force", "true");  // the file's word is not asked for permission
       ApiRequest r = request(Verb::kUpdate, "plugins", entry.name);
       r.body = next.dump();
       requests.push_back(std::move(r));
@@ -144,11 +144,22 @@ void PluginsController::read_objects() {
   slot_objects_ = std::move(slots);
 }
 
-// Objects for files that nobody has described and for slots that nobody has written down. True when something is under way.
+// Objects for files that nobody has described, also for those that were refused, and for slots that nobody has written down. An object that
+// only stood for a file, and that nobody has touched, goes with it. True when something is under way.
 bool PluginsController::create_missing() {
   std::vector<ApiRequest> requests;
-  for (const auto& [name, file] : inventory_.by_name()) {
-    const bool used = std::any_of(units_.begin(), units_.end(), [&, n = name](const auto& u) { return u.second.exists && (u.first == n || u.second.plugin == n); });
+  std::set<std::string> found;
+  for (const auto& [name, file] : inventory_.by_name()) found.insert(name);
+  for (const auto& file : inventory_.refused()) {
+    const std::string name = object_name(file);
+    const bool known = std::any_of(units_.begin(), units_.end(), [&](const auto& u) { return u.second.exists && u.first != name && u.second.file.path == file.path; });
+    if (!known && !name.empty()) found.insert(name);
+  }
+  for (const auto& [name, u] : units_)
+    if (u.exists && !u.enabled && u.source == "directory" && u.generation <= 1 && !u.current && u.old.empty() && u.problem.code == PINTLE_NOT_FOUND && !found.count(name))
+      requests.push_back(request(Verb::kDelete, "plugins", name));
+  for (const auto& name : found) {
+    const bool used = std::any_of(units_.begin(), units_.end(), [&](const auto& u) { return u.second.exists && (u.first == name || u.second.plugin == name); });
     if (used) continue;
     ApiRequest r = request(Verb::kCreate, "plugins", "");
     r.body = json::Value::object({{"apiVersion", "pintle.dev/v1"},
@@ -164,7 +175,8 @@ bool PluginsController::create_missing() {
     r.body = json::Value::object({{"apiVersion", "pintle.dev/v1"},
                                   {"kind", "Slot"},
                                   {"metadata", json::Value::object({{"name", slot}})},
-                                  {"spec", json::Value::object({{"provider", provider}})}})
+                                  {"spec", config_.slots.count(slot) ? json::Value::object({{"provider", provider}, {"required", true}})
+                                                                     : json::Value::object({{"provider", provider}})}})
                  .dump();
     requests.push_back(std::move(r));
   }
@@ -174,7 +186,7 @@ bool PluginsController::create_missing() {
     bool wait = !r;
     std::string why = r ? "" : r.error().text;
     for (const auto& a : answers)
-      if (!a.ok() && a.error.code != PINTLE_ALREADY_EXISTS) {
+      if (!a.ok() && a.error.code != PINTLE_ALREADY_EXISTS && a.error.code != PINTLE_NOT_FOUND) {
         wait = true;
         why = a.error.text;
       }
@@ -211,7 +223,7 @@ json::Value PluginsController::unit_status(const Unit& u, bool counters) const {
   for (const auto& slot : services_.slots->list())
     if (slot.provider == u.name && !is_plugin_slot(slot.name)) held.push(slot.name);
   s.set("slots", std::move(held));
-  const bool own = g ? g->own_process : u.isolation.empty() ? m && m->default_own_process : u.isolation == "process";
+  const bool own = g ? g->own_process : u.file.manifest ? own_process(u) : u.isolation == "process";
   s.set("isolation", own ? "process" : "in-process");
   put("file", u.file.path);
   put("digest", g ? g->digest : u.file.digest);

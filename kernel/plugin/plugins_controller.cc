@@ -1,6 +1,8 @@
 #include "kernel/plugin/plugins_controller.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <utility>
 
 #include "kernel/base/log.h"
 #include "kernel/plugin/host_services.h"
@@ -20,16 +22,26 @@ PluginsController::PluginsController(KernelServices& services, PluginCalls& call
       config_(std::move(config)),
       modules_directory_(std::move(modules_directory)),
       factory_(std::move(factory)),
-      inventory_(services.executor, config_.plugin_directories, [this] { kick(); }),
+      inventory_(services.executor, config_.plugin_directories),
       events_(services.executor, services.pipeline) {}
 
-PluginsController::~PluginsController() {
-  for (const uint64_t id : watches_)
-    if (id) services_.bus.unwatch(id);
+PluginsController::~PluginsController() = default;
+
+void PluginsController::close() {
+  std::deque<std::function<void()>> dropped;  // destroyed after the lock: their captures may be the last of something
+  {
+    std::unique_lock lock(strand_mutex_);
+    closed_ = true;
+    dropped.swap(strand_queue_);
+    strand_idle_.wait(lock, [&] { return strand_thread_ == std::thread::id() || strand_thread_ == std::this_thread::get_id(); });
+  }
+  for (uint64_t& id : watches_)
+    if (id) services_.bus.unwatch(std::exchange(id, 0));
 }
 
 void PluginsController::strand(std::function<void()> fn) {
   std::lock_guard lock(strand_mutex_);
+  if (closed_) return;
   strand_queue_.push_back(std::move(fn));
   if (strand_running_) return;
   strand_running_ = true;
@@ -41,12 +53,15 @@ void PluginsController::run_strand() {
     std::function<void()> fn;
     {
       std::lock_guard lock(strand_mutex_);
+      strand_thread_ = {};
+      if (closed_) strand_idle_.notify_all();
       if (strand_queue_.empty()) {
         strand_running_ = false;
         return;
       }
       fn = std::move(strand_queue_.front());
       strand_queue_.pop_front();
+      strand_thread_ = std::this_thread::get_id();
     }
     fn();
   }
@@ -71,6 +86,12 @@ void PluginsController::later(uint64_t delay_ns) {
 }
 
 Result<void> PluginsController::prepare() {
+  inventory_.on_change([weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->kick();
+  });
+  events_.run_on([weak = weak_from_this()](std::function<void()> fn) {
+    if (auto self = weak.lock()) self->strand(std::move(fn));
+  });
   inventory_.scan();
   const json::Value own = json::parse_or_null(pintle_manifest_json);
   if (auto r = services_.pipeline.registry().add(kKernelOwner, own); !r) return r;
@@ -149,8 +170,13 @@ void PluginsController::step() {
   settled_ = nullptr;
   std::string missing;
   for (const auto& [name, unit] : units_)
-    if (unit.exists && unit.enabled && unit.required && !unit.current && should_run(unit))
+    if (unit.exists && unit.enabled && unit.required && !unit.current && unit.reason != "Standby")
       missing += (missing.empty() ? "" : "; ") + ("plugin \"" + name + "\": " + unit.message);
+  // Who leaves a plugin out by hand wants to get in, whatever hangs on it.
+  if (!missing.empty() && !config_.without.empty()) {
+    log::error("plugin", "goes on without required plugins: " + missing);
+    missing.clear();
+  }
   services_.executor.post([settled, missing] {
     if (missing.empty()) settled({});
     else settled(Error(PINTLE_UNAVAILABLE, "required plugins do not run: " + missing));
@@ -171,14 +197,23 @@ void PluginsController::resolve() {
     } else if (const auto at = files.find(wanted); at != files.end()) {
       u.file = at->second;
     } else if (!u.current) {
-      u.file = {};
-      u.file.error = Error(PINTLE_NOT_FOUND, "no file with a plugin called \"" + wanted + "\" in the plugin directories");
+      const std::string before = std::exchange(u.file, {}).path;
+      std::string searched;
+      for (const auto& d : config_.plugin_directories) searched += (searched.empty() ? "" : ", ") + d;
+      u.file.error = Error(PINTLE_NOT_FOUND, "no file with a plugin called \"" + wanted + "\" in " + (searched.empty() ? "any directory: none is configured" : searched));
       for (const auto& bad : inventory_.refused())
-        if (bad.path.find("/" + wanted + ".so") != std::string::npos) u.file.error = bad.error;
+        if (bad.path == before || object_name(bad) == wanted) {
+          u.file.error = bad.error;
+          u.file.path = bad.path;
+        }
     }
     if (!u.file.manifest) {
       u.problem = u.file.error;
       continue;
+    }
+    if (u.judged != u.file.path) {
+      u.judged = u.file.path;
+      u.shipped = came_with_us(u.judged);
     }
     const Manifest& m = *u.file.manifest;
     if (!u.path.empty() && m.name != wanted) {
@@ -192,8 +227,11 @@ void PluginsController::resolve() {
     }
     configs[name] = *checked;
     u.config_text = checked->dump();
-    if (u.isolation == "process" ? !m.may_run_in_own_process : u.isolation == "in-process" && !m.may_run_in_process) {
-      u.problem = Error(PINTLE_INVALID, "its manifest does not allow isolation " + u.isolation);
+    if (own_process(u) ? !m.may_run_in_own_process : !m.may_run_in_process) {
+      const bool asked = !u.isolation.empty() || u.shipped;
+      u.problem = Error(PINTLE_INVALID, asked ? "its manifest does not allow isolation " + u.isolation
+                                              : "it did not come with this server, so it runs in a process of its own, which its manifest does not allow; set "
+                                                "spec.isolation to in-process to trust it");
       continue;
     }
     if (u.log_level.empty()) *u.level = log::level();
@@ -312,7 +350,22 @@ bool PluginsController::should_run(const Unit& u) const {
 }
 
 bool PluginsController::can_try(const Unit& u) const {
-  return u.failed_for != u.fingerprint() && (u.retry_at == 0 || u.retry_at <= services_.executor.now());
+  const std::string now = u.fingerprint();
+  return u.failed_for != now && (u.retry_at <= services_.executor.now() || u.tried_for != now);
+}
+
+bool PluginsController::came_with_us(const std::string& path) const {
+  if (!config_.shipped_directories) return true;
+  namespace fs = std::filesystem;
+  std::error_code code;
+  const fs::path here = fs::weakly_canonical(path, code).parent_path();
+  return std::any_of(config_.shipped_directories->begin(), config_.shipped_directories->end(),
+                     [&](const std::string& d) { return fs::weakly_canonical(d, code) == here; });
+}
+
+bool PluginsController::own_process(const Unit& u) const {
+  if (!u.isolation.empty()) return u.isolation == "process";
+  return u.file.manifest->default_own_process || !u.shipped;
 }
 
 std::vector<std::string> PluginsController::slots_for(const std::string& name) const {
@@ -329,8 +382,10 @@ bool PluginsController::act() {
   for (const auto& name : plan_.order) {
     Unit& u = units_.at(name);
     if (u.current || !should_run(u)) continue;
-    if (u.retry_at > now && u.failed_for != u.fingerprint()) later(u.retry_at - now);
-    if (!can_try(u)) continue;
+    if (!can_try(u)) {
+      if (u.retry_at > now && u.failed_for != u.fingerprint()) later(u.retry_at - now);
+      continue;
+    }
     // Who is needed comes first; when that one cannot run now, this one waits for it.
     bool ready = true;
     for (const auto& other : u.file.manifest->needs)
@@ -359,7 +414,7 @@ bool PluginsController::act() {
     if (!u.current || !should_run(u) || u.failed_for == u.fingerprint()) continue;
     const bool same_base = u.current->base == u.base();
     if (same_base && !u.replace && u.current->config == u.config_text) continue;
-    if (u.retry_at > now) {
+    if (!can_try(u)) {
       later(u.retry_at - now);
       continue;
     }

@@ -11,11 +11,14 @@
 // Threads: public functions from any thread; all state lives on one strand of the executor.
 #pragma once
 #include <atomic>
+#include <condition_variable>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernel/plugin/config.h"
@@ -35,13 +38,16 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
  public:
   PluginsController(KernelServices& services, PluginCalls& calls, Config config, std::string modules_directory, InstanceFactory factory);
   ~PluginsController();
+  // Last call, before the services are destroyed: what is queued is dropped, what runs on another thread is waited for. Timers and
+  // answers that come later find nothing to do.
+  void close();
 
   // Registers the kernel's kinds and those of all manifests that can be found. Before the first request.
   Result<void> prepare();
   // Brings the objects in line with the configuration file and begins. `settled` runs once, when there is nothing to do for the
   // first time; an error when a required plugin does not run.
   void start(std::function<void(Result<void>)> settled);
-  // Ends all plugins, last started first; nothing is started afterwards.
+  // Ends all plugins, last started first, and waits for the instances before them; nothing is started afterwards.
   void stop(std::function<void()> done);
   // Something may have changed: look soon.
   void kick();
@@ -84,6 +90,8 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
   bool act();
   bool should_run(const Unit& unit) const;
   bool can_try(const Unit& unit) const;
+  bool came_with_us(const std::string& path) const;
+  bool own_process(const Unit& unit) const;  // its file and manifest are known
   std::vector<std::string> slots_for(const std::string& unit) const;
   void show(Unit& unit, PluginState state, std::string reason, std::string message);
 
@@ -93,6 +101,11 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
   void take_slots(const std::string& name, std::shared_ptr<Generation> g);
   void failed(const std::string& name, std::shared_ptr<Generation> g, const Error& why);
   void swap(Unit& unit, std::vector<std::string> slots);
+  // Slot -> who held it: of those that go over to `name`, or away from it.
+  using Holders = std::map<std::string, std::string>;
+  Holders note_change(const std::vector<std::string>& slots, const std::string& name);
+  void taken(const std::string& name, const Holders& before);
+  void slot_event(const std::string& slot, const char* reason, const std::string& text);
   void reconfigure(Unit& unit);
   void retire(Unit& unit, std::function<void()> done);
   void end_generation(const std::string& name, std::shared_ptr<Generation> g, std::function<void()> done);
@@ -117,7 +130,9 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
 
   std::mutex strand_mutex_;
   std::deque<std::function<void()>> strand_queue_;
-  bool strand_running_ = false;
+  bool strand_running_ = false, closed_ = false;
+  std::thread::id strand_thread_;  // none while no function runs
+  std::condition_variable strand_idle_;
 
   // On the strand.
   std::map<std::string, Unit> units_;
@@ -131,6 +146,8 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
   uint64_t next_number_ = 1;
   std::function<void(Result<void>)> settled_;
   std::function<void()> stopped_;
+  size_t ending_ = 0;  // generations on their way out
+  std::function<void()> all_ended_;
   uint64_t watches_[2] = {0, 0};
   TimerId timer_ = 0;
   uint64_t timer_at_ = 0;

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "kernel/base/log.h"
+#include "kernel/plugin/log_budget.h"
 #include "kernel/plugin/process.h"
 #include "kernel/plugin/proxy_calls.h"
 #include "kernel/plugin/proxy_services.h"
@@ -146,13 +147,14 @@ class ProcessInstance final : public Instance, public std::enable_shared_from_th
     channel_ = std::make_shared<Channel>(ends[0]);
     caller_ = std::make_shared<RemoteCaller>(scope_, channel_);
     callee_ = std::make_shared<RemoteCallee>(channel_, [backend = options_.backend](const std::string& slot, Invoke call) { return backend->invoke(slot, std::move(call)); });
-    services_ = std::make_shared<RemoteServices>(options_.backend, channel_, strand_);
+    const auto budget = std::make_shared<LogBudget>(options_.backend);
+    services_ = std::make_shared<RemoteServices>(options_.backend, channel_, strand_, budget);
     std::weak_ptr<ProcessInstance> weak = weak_from_this();
     ProcessOptions process;
     process.binary = program_;
     process.arguments = {"--plugin", options_.name, "--parent", std::to_string(::getpid())};
     process.channel = ends[1];
-    process.on_line = [backend = options_.backend](std::string line) { backend->log(PINTLE_LOG_WARN, line, {}); };
+    process.on_line = [budget](std::string line) { budget->log(PINTLE_LOG_WARN, line, {}); };
     process.on_exit = [weak, strand = strand_](std::string how) {
       if (!weak.expired()) strand->post([weak, how = std::move(how)] {
         if (auto self = weak.lock()) self->on_process_end(how);

@@ -31,7 +31,7 @@ bool RemoteServices::on_frame(const Frame& frame) {
       const uint8_t level = r.u8();
       const std::string_view text = r.text(), fields = r.text();
       if (!r.at_end()) return false;
-      backend_->log(std::clamp<int>(level, PINTLE_LOG_DEBUG, PINTLE_LOG_ERROR), text, fields);
+      log_->log(std::clamp<int>(level, PINTLE_LOG_DEBUG, PINTLE_LOG_ERROR), text, fields);
       return true;
     }
     case FrameType::kGet: {

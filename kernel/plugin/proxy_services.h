@@ -7,6 +7,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "kernel/plugin/log_budget.h"
 #include "kernel/plugin/backend.h"
 #include "kernel/plugin/proxy_channel.h"
 
@@ -16,8 +17,8 @@ namespace pintle::kernel {
 
 class RemoteServices : public std::enable_shared_from_this<RemoteServices> {
  public:
-  RemoteServices(std::shared_ptr<HostBackend> backend, std::shared_ptr<Channel> channel, std::shared_ptr<Strand> strand)
-      : backend_(std::move(backend)), channel_(std::move(channel)), strand_(std::move(strand)) {}
+  RemoteServices(std::shared_ptr<HostBackend> backend, std::shared_ptr<Channel> channel, std::shared_ptr<Strand> strand, std::shared_ptr<LogBudget> log)
+      : backend_(std::move(backend)), channel_(std::move(channel)), strand_(std::move(strand)), log_(std::move(log)) {}
   // False: a frame that is none of its business, or nonsense.
   bool on_frame(const Frame& frame);
   // Watches end, late commits are answered to nobody. [any, once nothing else is called]
@@ -40,6 +41,7 @@ class RemoteServices : public std::enable_shared_from_this<RemoteServices> {
   const std::shared_ptr<HostBackend> backend_;
   const std::shared_ptr<Channel> channel_;
   const std::shared_ptr<Strand> strand_;
+  const std::shared_ptr<LogBudget> log_;
   std::unordered_map<uint64_t, RemoteWatch> watches_;
   std::unordered_map<uint64_t, pintle_metric*> metrics_;
   std::atomic<size_t> commits_{0}, watch_count_{0};

@@ -15,6 +15,7 @@
 #include "kernel/plugin/testing.h"
 #include "kernel/run/thread_executor.h"
 #include "pintle/if/runtime.h"
+#include "pintle/if/scheduler.h"
 #include "pintle/if/stream.h"
 #include "pintle/plugin.h"
 
@@ -147,6 +148,10 @@ class Running {
     }
     return false;
   }
+  size_t lines() {
+    std::lock_guard lock(backend_->mutex);
+    return backend_->lines.size();
+  }
   std::shared_ptr<Instance> instance;
 
  private:
@@ -249,6 +254,40 @@ TEST_P(BothIsolations, RuntimeSimRunsAPodAnExecAndAnEventStream) {
   EXPECT_EQ(r.states(), (std::vector<S>{S::kLoaded, S::kCreated, S::kStarted, S::kActive, S::kDraining, S::kStopped, S::kDestroyed, S::kUnloaded}));
 }
 
+TEST_P(BothIsolations, TheRuntimeTemplateRunsAContainerToItsEnd) {
+  Running r(executor_, options_for(executor_, testing::test_plugin("templates/my-runtime"), R"({"startLatencyMs":5})"), GetParam());
+  ASSERT_TRUE(r.instance);
+  const auto up = r.start();
+  ASSERT_TRUE(up) << up.error().text;
+  ASSERT_TRUE(r.activate("runtime.my"));
+  const json::Value pod = call(r, PINTLE_METHOD(pintle_runtime, create_pod), json::parse_or_null(R"({"uid":"u1","namespace":"default","name":"p"})")).value();
+  const json::Value wish = json::Value::object({{"podId", pod["id"]}, {"podUid", "u1"}, {"name", "c"}, {"attempt", 0}, {"image", "web:1"}});
+  const json::Value c = call(r, PINTLE_METHOD(pintle_runtime, create), wish).value();
+  EXPECT_EQ(call(r, PINTLE_METHOD(pintle_runtime, create), wish).value()["id"], c["id"]);
+  call(r, PINTLE_METHOD(pintle_runtime, start), c);
+  EXPECT_EQ(call(r, PINTLE_METHOD(pintle_runtime, list), json::Value::object()).value().at("containers[0].state").as_string(), "running");
+  call(r, PINTLE_METHOD(pintle_runtime, stop), c);
+  EXPECT_EQ(call(r, PINTLE_METHOD(pintle_runtime, list), json::Value::object()).value().at("containers[0].state").as_string(), "exited");
+  EXPECT_TRUE(r.drain());
+  const Ending e = r.stop();
+  EXPECT_EQ(e.state, PluginState::kUnloaded);
+  EXPECT_EQ(e.message, "");
+}
+
+TEST_P(BothIsolations, TheSchedulerTemplateDecides) {
+  Running r(executor_, options_for(executor_, testing::test_plugin("templates/my-scheduler"), "{}"), GetParam());
+  ASSERT_TRUE(r.instance);
+  ASSERT_TRUE(r.start());
+  ASSERT_TRUE(r.activate("scheduler.my"));
+  const Answer seen = r.call(PINTLE_SCHEDULER, PINTLE_METHOD(pintle_scheduler, observe), R"({"reset":true,"nodes":[{"name":"n1","ready":true,"allocatable":{"cpu":1000}}]})");
+  ASSERT_EQ(seen.error.code, PINTLE_OK) << seen.error.text;
+  const Answer a = r.call(PINTLE_SCHEDULER, PINTLE_METHOD(pintle_scheduler, schedule), R"({"pods":[{"uid":"a","requests":{"cpu":600}},{"uid":"b","requests":{"cpu":600}}]})");
+  EXPECT_EQ(a.value().at("decisions[0].node").as_string(), "n1");
+  EXPECT_NE(a.value().at("decisions[1].unschedulable.message").as_string().find("Insufficient cpu"), std::string::npos) << a.body;
+  EXPECT_TRUE(r.drain());
+  EXPECT_EQ(r.stop().state, PluginState::kUnloaded);
+}
+
 // ---------------------------------------------------------------- a process of its own
 
 class ProxyTest : public ::testing::Test {
@@ -295,6 +334,13 @@ TEST_F(ProxyTest, ASegmentationFaultIsNamed) { dies("segv", "SIGSEGV"); }
 TEST_F(ProxyTest, AnExitIsNamedWithItsCode) { dies("exit", "exited with 7"); }
 TEST_F(ProxyTest, NoiseOnTheSocketEndsThePlugin) { dies("garbage", "not a frame"); }
 TEST_F(ProxyTest, AFrameWhoseCountsCannotBeTrueEndsThePlugin) { dies("lie", "makes no sense"); }
+
+TEST_F(ProxyTest, AFloodOfLinesIsCutShort) {
+  auto r = started();
+  ASSERT_EQ(r->tell(R"({"do":"chatter"})").error.code, PINTLE_OK);
+  EXPECT_TRUE(r->logged("lines before this one were dropped"));
+  EXPECT_LT(r->lines(), 10000u) << "of 20000";
+}
 
 TEST_F(ProxyTest, ACallThatHangsTimesOutAndTheProcessIsKilledAtTheStop) {
   auto r = started();

@@ -8,7 +8,9 @@ namespace {
 
 constexpr uint32_t kPrepare = 3, kDelete = 4;
 
-bool forced(const json::Value& object) { return object["metadata"]["annotations"]["pintle.dev/force"].as_string() == "true"; }
+constexpr const char* kForce = "pintle.dev/force";
+
+bool forced(const json::Value& object) { return object["metadata"]["annotations"][kForce].as_string() == "true"; }
 
 std::string join(const std::vector<std::string>& names) {
   std::string out;
@@ -45,7 +47,15 @@ Result<std::string> PluginsController::prepare_hook(const json::Value& request) 
   const std::string name(object["metadata"]["name"].as_string());
   if (request["subresource"].as_string() != "") return std::string("{}");
   if (request["kind"].as_string() == kPluginKind) {
-    if (old.at("spec.enabled").as_bool(true) && !object.at("spec.enabled").as_bool(true) && !forced(object)) {
+    // The configuration file's word is not asked for permission.
+    const bool ends = old.is_object() && old.at("spec.enabled").as_bool(true) && !object.at("spec.enabled").as_bool(true);
+    if (ends && forced(object)) {
+      // Good for this once: it must not force what somebody does next month.
+      json::Value next = object;
+      next.make("metadata.annotations").erase(kForce);
+      return json::Value::object({{"object", std::move(next)}}).dump();
+    }
+    if (ends && request["user"].as_string() != kernel_identity().user) {
       const auto who = dependents_of(name);
       if (!who.empty())
         return Error(PINTLE_CONFLICT, "plugin \"" + name + "\" cannot be disabled: " + join(who) + " need it; disable them first or set the annotation pintle.dev/force to \"true\"");

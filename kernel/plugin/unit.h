@@ -1,6 +1,5 @@
 // What PluginsController knows of one Plugin object: the wish, the file, the running generation, the ones before it.
 #pragma once
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +35,8 @@ struct Unit {
   json::Value config;
   // What was found.
   PluginFile file;
+  std::string judged;                         // the path that `shipped` is about
+  bool shipped = true;                        // came with this program
   std::string config_text;                    // with defaults
   Error problem;                              // code OK: it could be started
   // What runs.
@@ -45,9 +46,10 @@ struct Unit {
   bool replace = false;                       // lost a slot: the old instance is drained, a fresh one goes on
   // Failures.
   std::string failed_for;                     // fingerprint that failed for good
-  uint64_t retry_at = 0;                      // instant; 0 = none
+  uint64_t retry_at = 0;                      // instant; another fingerprint than `tried_for` does not wait for it
+  std::string tried_for;
   int attempts = 0;
-  std::deque<uint64_t> crashes;
+  int crashes = 0;                            // in a row, without a long life between
   int64_t restarts = 0, parked = 0;
   std::string last_error;
   // What is shown.

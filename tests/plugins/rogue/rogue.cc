@@ -8,7 +8,7 @@
 
 namespace pintle::rogue {
 
-class Rogue final : public Plugin, public StreamProvider, public ControllerProvider {
+class Rogue final : public Plugin, public StreamProvider, public ControllerProvider, public ResourceProvider {
  public:
   Rogue(Host h, const json::Value& config)
       : Plugin(h), when_(config["when"].as_string()), how_(config["how"].as_string()), calls_(h.metric(PINTLE_COUNTER, "rogue_calls_total", "Calls")) {
@@ -25,7 +25,7 @@ class Rogue final : public Plugin, public StreamProvider, public ControllerProvi
     watch_.reset();
   }
 
-  // {"do": "abort"|"segv"|"exit"|"hang"|"garbage"|"lie"|"never"|"echo"|"flood"|"swap-fds"|"big"|"environment"|"say"|"watch"}
+  // {"do": "abort"|"segv"|"exit"|"hang"|"garbage"|"lie"|"never"|"echo"|"flood"|"swap-fds"|"big"|"environment"|"say"|"watch"|"chatter"}
   void open(json::Value request, Call call) override {
     calls_.add();
     const std::string what(request["do"].as_string("echo"));
@@ -67,6 +67,12 @@ class Rogue final : public Plugin, public StreamProvider, public ControllerProvi
       misbehave(what);
       call.reply(request);
     }
+  }
+
+  // A gadget's spec.do is done before it is created.
+  void prepare(json::Value request, Call call) override {
+    misbehave(std::string(request["object"].at("spec.do").as_string()));
+    call.reply();
   }
 
   void describe(json::Value, Call call) override {
@@ -111,6 +117,8 @@ class Rogue final : public Plugin, public StreamProvider, public ControllerProvi
     if (what == "exit") ::_exit(7);
     if (what == "hang")
       for (;;) ::pause();
+    if (what == "chatter")
+      for (int i = 0; i < 20000; ++i) (void)!::write(2, "again and again\n", 16);
     if (what == "garbage") {
       const std::string noise(4096, '\xee');
       (void)!::write(3, noise.data(), noise.size());
