@@ -120,9 +120,14 @@ Result<void> wait_for_nodes(const std::string& data) {
     size_t ready = 0;
     for (const auto& node : (*nodes)["items"].items()) {
       bool is = false;
-      for (const auto& c : node.at("status.conditions").items()) is |= c["type"].as_string() == "Ready" && c["status"].as_string() == "True";
+      std::string why;
+      for (const auto& c : node.at("status.conditions").items()) {
+        if (c["type"].as_string() != "Ready") continue;
+        is = c["status"].as_string() == "True";
+        why = c["message"].as_string();
+      }
       ready += is;
-      if (!is) last = "node " + std::string(node.at("metadata.name").as_string()) + " is not ready";
+      if (!is) last = "node " + std::string(node.at("metadata.name").as_string()) + " is not ready" + (why.empty() ? "" : " (" + why + ")");
     }
     if (ready > 0 && ready == (*nodes)["items"].size()) return {};
   }

@@ -65,7 +65,7 @@ class ReadmeTest(unittest.TestCase):
         r = host.run("bash", "-c", "\n".join(script), env=env, check=False, timeout=1500)
         self.assertEqual(r.returncode, 0, r.stdout[-6000:] + r.stderr[-3000:])
         for expected in ("http://web.default.svc.cluster.local/ says, in a pod: .*Hello from Pintle", r"(?m)^sim-3 +Ready", "slot.pintle.dev/scheduler.default-scheduler patched",
-                         "100% tests passed", r"pintle_\S+\.deb generated", "removed nftables table ip pintle"):
+                         "100% tests passed", r"pintle_\S+\.deb generated", "removed /var/lib/pintle"):
             self.assertRegex(r.stdout, expected)
         self.assertFalse(os.path.exists("/var/lib/pintle"))
 
