@@ -14,7 +14,8 @@ import unittest
 from urllib.parse import urlsplit
 
 from cluster import ClusterTest, wait
-from containers import DockerTest, container, docker, pod
+from containers import DockerTest, container, pod
+from engine import docker
 
 KILLS = int(os.environ.get("PINTLE_E2E_KILLS", "80"))
 DOCKER_KILLS = int(os.environ.get("PINTLE_E2E_DOCKER_KILLS", "20"))

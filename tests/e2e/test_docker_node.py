@@ -6,13 +6,16 @@ import io
 import json
 import os
 import platform
+import shutil
 import tarfile
 import threading
 import time
 import unittest
+import urllib.request
 
 from cluster import wait
-from containers import BUSYBOX, DockerTest, container, docker, inspect, pod
+from containers import DockerTest, container, inspect, pod
+from engine import BUSYBOX, docker
 
 
 class Node(DockerTest):
@@ -118,7 +121,6 @@ class Node(DockerTest):
             status = self.container_status("killed")
             watch = self.cluster.popen("get", "pod", "killed", "--watch-only", "-o", "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].lastState.terminated.containerID} {.status.containerStatuses[0].state.terminated.containerID}\n", stdout=-1)
             try:
-                time.sleep(0)
                 wait(lambda s=status: inspect(s["containerID"].split("//")[1])["State"]["Running"], 30, "the running container")
                 begun = time.monotonic()
                 docker("kill", status["containerID"].split("//")[1])
@@ -260,7 +262,6 @@ class Node(DockerTest):
         self.assertEqual(status["podIP"], status["hostIP"])
         for port, page in ((30871, "hp\n"), (30872, "hn\n")):
             def fetch(p=port):
-                import urllib.request
                 return urllib.request.urlopen(f"http://{status['hostIP']}:{p}/", timeout=2).read().decode()
             self.assertEqual(wait(fetch, 15, f"the page on port {port}"), page)
         # Taken: the scheduler keeps the second one pending and says so.
@@ -297,15 +298,11 @@ class Registry:
                 entry = tarfile.TarInfo(path)
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o755
                 tar.addfile(entry)
-            import shutil
-            busybox = shutil.which("busybox")
-            tar.add(busybox, "bin/busybox")
-            link = tarfile.TarInfo("bin/sh")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-            link = tarfile.TarInfo("bin/sleep")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
+            tar.add(shutil.which("busybox"), "bin/busybox")
+            for applet in ("sh", "sleep"):
+                link = tarfile.TarInfo(f"bin/{applet}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
         layer = tree.getvalue()
 
         def digest(data):

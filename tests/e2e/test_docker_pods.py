@@ -12,7 +12,8 @@ import time
 import unittest
 
 from cluster import wait
-from containers import BUSYBOX, DockerTest, container, docker, inspect, pod
+from containers import DockerTest, container, pod
+from engine import BUSYBOX
 
 
 class Pods(DockerTest):

@@ -8,7 +8,8 @@ import tempfile
 import unittest
 
 from cluster import ROOT, Cluster, ClusterTest, wait
-from containers import BUSYBOX, container, pod
+from containers import container, pod
+from engine import BUSYBOX
 
 CONFIG = """
 listen: ["127.0.0.1:0"]
@@ -126,6 +127,7 @@ class Engine(ClusterTest):
         # It comes: pods that waited start.
         self.engine.start()
         subprocess.run([os.path.join(ROOT, "tests/images/make")], env={**os.environ, "DOCKER_HOST": f"unix://{self.engine.socket}"}, check=True, stdout=subprocess.DEVNULL)
+        self.assertTrue(self.engine.docker("images", "-q", BUSYBOX))
         wait(lambda: self.node()["status"] == "True", 30, "the node")
         self.k("wait", "--for=condition=Ready", "pod/always", "pod/once", "--timeout=90s", timeout=100)
         before = self.statuses()
