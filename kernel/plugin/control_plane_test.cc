@@ -172,6 +172,21 @@ TEST_F(PlaneTest, AConfigurationOutsideTheSchemaIsAFailureThatNamesThePath) {
   EXPECT_NE(p.at("status.message").as_string().find("test.yaml:2:20: plugins.probe.config.colour: unknown key"), std::string::npos) << p.at("status.message").as_string();
 }
 
+TEST_F(PlaneTest, AChangeThatCannotBeAppliedIsSaidAndWhatRunsGoesOn) {
+  boot("plugins:\n  probe: {config: {text: one}}\n");
+  EXPECT_TRUE(api(Verb::kPatch, "plugins", "probe", R"({"spec":{"config":{"colour":"red"}}})").ok());
+  settle();
+  json::Value status = object(kPluginKind, "probe")["status"];
+  EXPECT_EQ(status["state"].as_string(), "Active");
+  EXPECT_EQ(status["reason"].as_string(), "NotApplied");
+  EXPECT_NE(status["message"].as_string().find("plugins.probe.config.colour: unknown key"), std::string::npos) << status.dump();
+  EXPECT_NE(ask("probe.main").find("\"one\""), std::string::npos);
+  EXPECT_TRUE(api(Verb::kPatch, "plugins", "probe", R"({"spec":{"config":{"colour":null}}})").ok());
+  settle();
+  status = object(kPluginKind, "probe")["status"];
+  EXPECT_EQ(status["reason"].as_string(), "") << status.dump();
+}
+
 TEST_F(PlaneTest, ARequiredPluginThatDoesNotRunFailsTheBoot) {
   boot("plugins:\n  probe: {required: true, config: {behaviour: throw-create}}\n");
   ASSERT_FALSE(started_);

@@ -144,6 +144,7 @@ void PluginsController::failed(const std::string& name, std::shared_ptr<Generati
   if (u.current) {
     events_.record("Plugin", name, u.uid, true, "UpdateFailed", why.text + "; the instance before goes on");
     log::error("plugin", "\"" + name + "\" could not be replaced: " + why.text);
+    u.reason = "UpdateFailed";
     u.message = "update failed: " + why.text;
   } else {
     show(u, PluginState::kFailed, transient(why.code) ? "Error" : "Invalid", why.text);

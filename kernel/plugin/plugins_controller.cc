@@ -14,6 +14,9 @@
 extern "C" const char pintle_manifest_json[];
 
 namespace pintle::kernel {
+namespace {
+constexpr const char* kGoesOn = "NotApplied";
+}  // namespace
 
 PluginsController::PluginsController(KernelServices& services, PluginCalls& calls, Config config, std::string modules_directory,
                                      InstanceFactory factory)
@@ -295,6 +298,7 @@ void PluginsController::resolve() {
   for (auto& [name, u] : units_)
     if (!plan_.refused.count(name) && !nodes.count(name) && u.file.manifest) register_kinds(u);
   for (auto& [name, u] : units_) {
+    if (u.current) tell_problem(u);
     if (u.current || u.starting) continue;
     if (!u.exists || !u.enabled) {
       if (u.state == PluginState::kFound || u.state == PluginState::kSkipped || u.state == PluginState::kInspected || u.state == PluginState::kFailed)
@@ -312,6 +316,26 @@ void PluginsController::resolve() {
       show(u, PluginState::kInspected, "", "");
     }
   }
+}
+
+// Of a plugin that runs: what it is asked for now could not be started.
+void PluginsController::tell_problem(Unit& u) {
+  std::string why;
+  if (u.exists && u.enabled) {
+    const auto refused = plan_.refused.find(u.name);
+    why = u.problem.code != PINTLE_OK ? u.problem.text : refused != plan_.refused.end() ? refused->second : "";
+  }
+  if (why.empty()) {
+    if (u.reason == kGoesOn) u.reason.clear(), u.message.clear();
+    return;
+  }
+  const std::string text = why + "; what runs goes on as it was";
+  if (u.reason == kGoesOn && u.message == text) return;
+  u.reason = kGoesOn;
+  u.message = text;
+  u.last_error = why;
+  log::error("plugin", "\"" + u.name + "\": " + text);
+  events_.record("Plugin", u.name, u.uid, true, kGoesOn, text);
 }
 
 void PluginsController::register_kinds(Unit& u) {

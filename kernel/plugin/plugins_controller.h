@@ -86,6 +86,7 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
 
   // plugins_controller.cc
   void resolve();
+  void tell_problem(Unit& unit);
   void register_kinds(Unit& unit);
   bool act();
   bool should_run(const Unit& unit) const;
