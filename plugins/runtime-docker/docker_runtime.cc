@@ -239,7 +239,10 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     with_sandbox_image([this, shared, name, b](Result<void> r) {
       if (!r) return shared->fail(r.error());
       create_named(name, *b, [this, shared](Result<std::string> id) {
-        if (!id) return shared->fail(id.error());
+        if (!id) {
+          if (id.error().code == PINTLE_NOT_FOUND) image_ready_ = false;  // somebody removed it: made anew at the next try
+          return shared->fail(id.error());
+        }
         start_and_report(*id, shared);
       });
     });
