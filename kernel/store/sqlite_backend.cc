@@ -104,7 +104,7 @@ Result<void> SqliteBackend::open() {
   // The last frame of every commit is synced before it is answered; checkpoints never happen inside a commit.
   if (step) {
     step = db_.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
-                       "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY;");
+                       "PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;");
   }
   if (step && empty_) step = create();
   if (step) step = check_seal();
@@ -224,6 +224,8 @@ Result<LoadedState> SqliteBackend::load(const std::function<void(StoredRow)>& ea
     each(std::move(row));
   }
   if (code != SQLITE_DONE) return db_.error(code);
+  rows.clear();
+  sqlite3_db_release_memory(db_.raw());  // pages that nobody reads again: the objects are in memory
   return state;
 }
 
