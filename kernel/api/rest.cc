@@ -177,6 +177,7 @@ void RestServer::State::object_request(const ExchangeRef& ex) {
   if (!sub && !api.path_rest.empty()) return ex->fail(unknown_path());
   const std::string verb = api.verb == Verb::kList || api.verb == Verb::kWatch ? verb_name(api.verb) : wanted_verb(api.verb);
   const bool misplaced = (api.verb == Verb::kCreate && !sub && (!api.name.empty() || (kind.namespaced && api.ns.empty()))) ||
+                         (api.verb == Verb::kDeleteCollection && kind.namespaced && api.ns.empty()) ||
                          ((api.verb == Verb::kUpdate || api.verb == Verb::kPatch) && api.name.empty());
   if (misplaced) {
     return ex->fail(Error(PINTLE_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource"));

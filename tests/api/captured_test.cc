@@ -121,7 +121,10 @@ class Full {
  private:
   void put(Message& m, uint32_t number, const TypeRef& ref, const FieldType& f, json::Value& v, int depth) {
     const int64_t n = f.minimum && *f.minimum > 1 ? static_cast<int64_t>(*f.minimum) : 1;
-    const std::string word = f.enumeration.empty() ? "word" : f.enumeration[0];
+    std::string word = "word";
+    for (const std::string& e : f.enumeration) {
+      if (!e.empty()) word = e;
+    }
     switch (ref.shape) {
       case Shape::kString: m.bytes(number, word), v = word; break;
       case Shape::kBool: m.number(number, 1), v = true; break;

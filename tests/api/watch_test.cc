@@ -6,18 +6,18 @@
 namespace pintle::kernel {
 namespace {
 
-constexpr uint64_t kSecond = 1000000000;
-const std::string kWidgets = "/apis/test.example.com/v1/namespaces/default/widgets";
+constexpr uint64_t kWatchSecond = 1000000000;
+const std::string kWatched = "/apis/test.example.com/v1/namespaces/default/widgets";
 
 class Watch : public testing::Test {
  protected:
   std::string create(const std::string& name, const std::string& labels = "{}") {
-    const Reply r = world_.call("POST", kWidgets, R"({"metadata":{"name":")" + name + R"(","labels":)" + labels + "}}");
+    const Reply r = world_.call("POST", kWatched, R"({"metadata":{"name":")" + name + R"(","labels":)" + labels + "}}");
     EXPECT_EQ(r.code, 201) << r.body;
     return std::string(r.json["metadata"]["resourceVersion"].as_string());
   }
   void merge(const std::string& name, const std::string& patch) {
-    const Reply r = world_.call("PATCH", kWidgets + "/" + name, patch, {{"content-type", "application/merge-patch+json"}});
+    const Reply r = world_.call("PATCH", kWatched + "/" + name, patch, {{"content-type", "application/merge-patch+json"}});
     EXPECT_EQ(r.code, 200) << r.body;
   }
   // "ADDED a, MODIFIED a, ..."
@@ -36,13 +36,13 @@ class Watch : public testing::Test {
 
 TEST_F(Watch, BeginsWithTheStateAndShowsEveryChange) {
   create("a");
-  auto watch = world_.open("GET", kWidgets + "?watch=1");
+  auto watch = world_.open("GET", kWatched + "?watch=1");
   world_.settle();
   EXPECT_TRUE(watch->started);
   EXPECT_EQ(watch->header("Content-Type"), "application/json");
   create("b");
   merge("a", R"({"spec":{"size":5}})");
-  world_.call("DELETE", kWidgets + "/b");
+  world_.call("DELETE", kWatched + "/b");
   world_.settle();
   EXPECT_EQ(story(*watch), "ADDED a, ADDED b, MODIFIED a, DELETED b");
   const auto events = watch->events();
@@ -54,7 +54,7 @@ TEST_F(Watch, BeginsWithTheStateAndShowsEveryChange) {
 TEST_F(Watch, FromARevisionShowsOnlyWhatCameLater) {
   const std::string revision = create("a");
   create("b");
-  auto watch = world_.open("GET", kWidgets + "?watch=true&resourceVersion=" + revision);
+  auto watch = world_.open("GET", kWatched + "?watch=true&resourceVersion=" + revision);
   world_.settle();
   create("c");
   world_.settle();
@@ -63,7 +63,7 @@ TEST_F(Watch, FromARevisionShowsOnlyWhatCameLater) {
 
 TEST_F(Watch, OfASelectorShowsObjectsThatEnterAndLeave) {
   create("a", R"({"app":"x"})");
-  auto watch = world_.open("GET", kWidgets + "?watch=1&labelSelector=app%3Dx");
+  auto watch = world_.open("GET", kWatched + "?watch=1&labelSelector=app%3Dx");
   world_.settle();
   merge("a", R"({"spec":{"size":5}})");
   merge("a", R"({"metadata":{"labels":{"app":"y"}},"spec":{"size":6}})");
@@ -79,8 +79,8 @@ TEST_F(Watch, OfASelectorShowsObjectsThatEnterAndLeave) {
 
 TEST_F(Watch, OfOneObjectSeesOnlyThatOne) {
   create("a");
-  auto watch = world_.open("GET", kWidgets + "/a?watch=1");
-  auto by_field = world_.open("GET", kWidgets + "?watch=1&fieldSelector=metadata.name%3Da");
+  auto watch = world_.open("GET", kWatched + "/a?watch=1");
+  auto by_field = world_.open("GET", kWatched + "?watch=1&fieldSelector=metadata.name%3Da");
   world_.settle();
   create("b");
   merge("a", R"({"spec":{"size":5}})");
@@ -91,41 +91,41 @@ TEST_F(Watch, OfOneObjectSeesOnlyThatOne) {
 
 TEST_F(Watch, MarksTheEndOfTheInitialEvents) {
   create("a");
-  auto watch = world_.open("GET", kWidgets + "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+  auto watch = world_.open("GET", kWatched + "?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
   world_.settle();
   EXPECT_EQ(story(*watch), "ADDED a, BOOKMARK");
   EXPECT_EQ(watch->events()[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"].as_string(), "true");
   EXPECT_EQ(watch->events()[1]["object"]["kind"].as_string(), "Widget");
-  EXPECT_EQ(world_.call("GET", kWidgets + "?watch=1&sendInitialEvents=true").code, 422);
-  EXPECT_EQ(world_.call("GET", kWidgets + "?watch=1&resourceVersionMatch=NotOlderThan").code, 422);
+  EXPECT_EQ(world_.call("GET", kWatched + "?watch=1&sendInitialEvents=true").code, 422);
+  EXPECT_EQ(world_.call("GET", kWatched + "?watch=1&resourceVersionMatch=NotOlderThan").code, 422);
 }
 
 TEST_F(Watch, SendsBookmarksAboutEveryMinute) {
   create("a");
-  auto watch = world_.open("GET", kWidgets + "?watch=1&allowWatchBookmarks=true");
+  auto watch = world_.open("GET", kWatched + "?watch=1&allowWatchBookmarks=true");
   world_.settle();
   const Reply other = world_.call("POST", "/api/v1/namespaces", R"({"metadata":{"name":"elsewhere"}})");
-  world_.executor.run_for(61 * kSecond);
+  world_.executor.run_for(61 * kWatchSecond);
   EXPECT_EQ(story(*watch), "ADDED a, BOOKMARK");
   EXPECT_EQ(watch->events()[1]["object"]["metadata"]["resourceVersion"].as_string(), other.json["metadata"]["resourceVersion"].as_string())
       << "a quiet kind's bookmark moves on with the store";
-  world_.executor.run_for(60 * kSecond);
+  world_.executor.run_for(60 * kWatchSecond);
   EXPECT_EQ(story(*watch), "ADDED a, BOOKMARK, BOOKMARK");
 }
 
 TEST_F(Watch, EndsAtItsTimeout) {
-  auto watch = world_.open("GET", kWidgets + "?watch=1&timeoutSeconds=10");
-  world_.executor.run_for(9 * kSecond);
+  auto watch = world_.open("GET", kWatched + "?watch=1&timeoutSeconds=10");
+  world_.executor.run_for(9 * kWatchSecond);
   EXPECT_FALSE(watch->done);
-  world_.executor.run_for(2 * kSecond);
+  world_.executor.run_for(2 * kWatchSecond);
   EXPECT_TRUE(watch->done);
   EXPECT_FALSE(watch->aborted);
-  EXPECT_EQ(world_.call("GET", kWidgets + "?watch=1&timeoutSeconds=soon").code, 400);
+  EXPECT_EQ(world_.call("GET", kWatched + "?watch=1&timeoutSeconds=soon").code, 400);
 }
 
 TEST_F(Watch, AsTablesCarriesColumnsOnce) {
   create("a");
-  auto watch = world_.open("GET", kWidgets + "?watch=1", {{"accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}});
+  auto watch = world_.open("GET", kWatched + "?watch=1", {{"accept", "application/json;as=Table;v=v1;g=meta.k8s.io"}});
   world_.settle();
   create("b");
   world_.settle();
@@ -152,10 +152,10 @@ TEST_F(Watch, OfAnotherVersionIsConverted) {
 TEST_F(Watch, FromBeforeTheWindowEndsWith410InTheStream) {
   const std::string revision = create("a");
   for (int i = 0; i < 20; ++i) {
-    world_.executor.run_for(60 * kSecond);
+    world_.executor.run_for(60 * kWatchSecond);
     merge("a", R"({"spec":{"size":)" + std::to_string(i + 2) + "}}");
   }
-  auto watch = world_.open("GET", kWidgets + "?watch=1&resourceVersion=" + revision);
+  auto watch = world_.open("GET", kWatched + "?watch=1&resourceVersion=" + revision);
   world_.settle();
   EXPECT_EQ(watch->code, 200);
   EXPECT_TRUE(watch->done);
@@ -168,8 +168,8 @@ TEST_F(Watch, FromBeforeTheWindowEndsWith410InTheStream) {
 }
 
 TEST_F(Watch, OfAClientThatDoesNotReadIsCutAndSlowsNobody) {
-  auto slow = world_.open("GET", kWidgets + "?watch=1", {}, "", "admin-token", true);
-  auto quick = world_.open("GET", kWidgets + "?watch=1");
+  auto slow = world_.open("GET", kWatched + "?watch=1", {}, "", "admin-token", true);
+  auto quick = world_.open("GET", kWatched + "?watch=1");
   world_.settle();
   create("a");
   const std::string padding(20000, 'x');
@@ -188,7 +188,7 @@ TEST_F(Watch, OfAClientThatDoesNotReadIsCutAndSlowsNobody) {
 
 TEST_F(Watch, EndsWhenItsClientLeaves) {
   const int64_t before = world_.bus->metrics()["watches"].as_int();
-  auto watch = world_.open("GET", kWidgets + "?watch=1");
+  auto watch = world_.open("GET", kWatched + "?watch=1");
   world_.settle();
   EXPECT_EQ(world_.bus->metrics()["watches"].as_int(), before + 1);
   watch->go_away();
