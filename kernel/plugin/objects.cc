@@ -117,10 +117,8 @@ void PluginsController::read_objects() {
         for (const auto& m : wish.members()) u.drift |= spec[m.key] != m.value;
         for (const auto& m : spec.members()) u.drift |= !wish.contains(m.key) && m.key != "enabled";
       }
-      if (std::find(config_.without.begin(), config_.without.end(), u.name) != config_.without.end() && u.enabled) {
-        u.enabled = false;
-        if (!u.current) show(u, PluginState::kSkipped, "Without", "left out on the command line of this run");
-      }
+      u.without = u.enabled && std::find(config_.without.begin(), config_.without.end(), u.name) != config_.without.end();
+      u.enabled = u.enabled && !u.without;
     }
   }
   std::map<std::string, SlotObject> slots;

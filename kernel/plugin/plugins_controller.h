@@ -84,16 +84,23 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
   json::Value unit_status(const Unit& unit, bool counters) const;
   ApiRequest request(Verb verb, const char* plural, const std::string& name) const;
 
-  // plugins_controller.cc
+  // resolve.cc
   void resolve();
+  std::map<std::string, GraphNode> look_at_files(std::map<std::string, json::Value>& configs);
+  void find_file(Unit& unit, const std::map<std::string, PluginFile>& files);
+  Error check(Unit& unit, std::map<std::string, json::Value>& configs);
+  void choose_holders();
+  void show_plan(Unit& unit);
   void tell_problem(Unit& unit);
   void register_kinds(Unit& unit);
-  bool act();
   bool should_run(const Unit& unit) const;
   bool can_try(const Unit& unit) const;
   bool came_with_us(const std::string& path) const;
   bool own_process(const Unit& unit) const;  // its file and manifest are known
   std::vector<std::string> slots_for(const std::string& unit) const;
+
+  // plugins_controller.cc
+  bool act();
   void show(Unit& unit, PluginState state, std::string reason, std::string message);
 
   // lifecycle.cc

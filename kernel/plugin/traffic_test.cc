@@ -84,7 +84,7 @@ TEST(Traffic, MoreThreadsThanCellsAreCountedToo) {
 
 // The proof behind every unload: after the door was closed and quiet was told, nobody who found it open is inside.
 TEST(Traffic, NobodyIsInsideOnceItIsQuietBehindAClosedDoor) {
-  constexpr int kRounds = 2000, kThreads = 3;
+  constexpr int kRounds = 200, kThreads = 2;
   struct Round {
     Traffic traffic;
     std::atomic<bool> door{true}, gone{false};

@@ -29,6 +29,7 @@ struct Unit {
   std::string name;
   // The object.
   bool exists = false, enabled = false, required = false;
+  bool without = false;                       // left out in this run, whatever the object says
   std::string uid, path, plugin, isolation, log_level, restart, source;
   bool drift = false;
   int64_t generation = 0;
