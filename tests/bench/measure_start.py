@@ -12,7 +12,7 @@ def start(pintle):
     """Seconds until /readyz says 200, which it does when the plugins run."""
     began = time.monotonic()
     port = free_port()
-    pintle.launch(port)
+    pintle.start_on(port)
     while not all(map(os.path.exists, pintle.certificate)):  # the first start makes them
         time.sleep(0.002)
     return Client(port, *pintle.certificate).ready("/readyz", began)

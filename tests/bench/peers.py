@@ -103,7 +103,7 @@ class Pintle(cluster.Cluster):
         self.pki = os.path.join(self.data, "pki")
         self.certificate = os.path.join(self.pki, "admin.crt"), os.path.join(self.pki, "admin.key")
 
-    def launch(self, port):
+    def start_on(self, port):
         """Starts it on that port and does not wait."""
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen([os.path.join(BUILD, "bin/pintled"), "--config", self.config, "--data", self.data, "--listen", f"127.0.0.1:{port}"],
