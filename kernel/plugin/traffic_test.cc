@@ -84,7 +84,7 @@ TEST(Traffic, MoreThreadsThanCellsAreCountedToo) {
 
 // The proof behind every unload: after the door was closed and quiet was told, nobody who found it open is inside.
 TEST(Traffic, NobodyIsInsideOnceItIsQuietBehindAClosedDoor) {
-  constexpr int kRounds = 200, kThreads = 2;
+  constexpr int kRounds = 100, kThreads = 2;
   struct Round {
     Traffic traffic;
     std::atomic<bool> door{true}, gone{false};
@@ -109,6 +109,9 @@ TEST(Traffic, NobodyIsInsideOnceItIsQuietBehindAClosedDoor) {
           entries.fetch_add(1, std::memory_order_relaxed);
           if (round->gone.load(std::memory_order_relaxed)) wrong.fetch_add(1);
         }
+        if (round->door.load(std::memory_order_relaxed)) continue;
+        std::unique_lock lock(mutex);
+        told.wait(lock, [&] { return stop || current != round; });
       }
     });
   for (int i = 0; i < kRounds; ++i) {
@@ -125,8 +128,13 @@ TEST(Traffic, NobodyIsInsideOnceItIsQuietBehindAClosedDoor) {
     std::unique_lock lock(mutex);
     told.wait(lock, [&] { return quiet; });
     current = std::make_shared<Round>();
+    told.notify_all();
   }
-  stop = true;
+  {
+    std::lock_guard lock(mutex);
+    stop = true;
+    told.notify_all();
+  }
   for (auto& t : threads) t.join();
   EXPECT_EQ(wrong, 0u);
   EXPECT_GT(entries, uint64_t{kRounds});
