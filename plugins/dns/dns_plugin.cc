@@ -1,8 +1,8 @@
 // The plugin `dns`: answers for the cluster's names from Services and EndpointSlices, forwards all others, and publishes itself as the
 // Service kube-dns in kube-system.
 //
-// All state belongs to one strand; sockets are read without blocking. Who may ask for names outside the cluster: private, link-local and loopback
-// addresses, so that a node on a public network is no open resolver.
+// All state belongs to one strand; sockets are read without blocking. Who may ask: private, link-local and loopback addresses and this node itself, so
+// that a node on a public network is no open resolver and tells nobody outside what runs in the cluster.
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -14,6 +14,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 
 #include "message.h"
@@ -30,7 +31,7 @@ constexpr char kSlices[] = "endpointslices.discovery.k8s.io";
 constexpr size_t kMaxForwards = 4096, kMaxConnections = 256;
 
 bool private_address(uint32_t a) {
-  return (a >> 24) == 127 || (a >> 24) == 10 || (a >> 20) == 0xAC1 || (a >> 16) == 0xC0A8 || (a >> 16) == 0xA9FE || (a >> 22) == (0x64400000u >> 22) || (a >> 8) == 0xC00002;
+  return (a >> 24) == 127 || (a >> 24) == 10 || (a >> 20) == 0xAC1 || (a >> 16) == 0xC0A8 || (a >> 16) == 0xA9FE || (a >> 22) == (0x64400000u >> 22);
 }
 
 class Dns final : public Plugin {
@@ -67,8 +68,8 @@ class Dns final : public Plugin {
 
   void start() override {
     strand_.post([this] {
-      watch("services", services_, &Zone::set_service);
-      watch(kSlices, slices_, &Zone::set_slice);
+      watch("services", services_, &Zone::set_service, &Zone::keep_services);
+      watch(kSlices, slices_, &Zone::set_slice, &Zone::keep_slices);
     });
   }
 
@@ -124,7 +125,8 @@ class Dns final : public Plugin {
   struct Source {
     Watch watch;
     Timer again;
-    bool synced = false;
+    bool synced = false, was_synced = false;
+    std::set<std::string> listed;  // until it is synced
   };
   // Where an answer goes.
   struct Client {
@@ -183,35 +185,33 @@ class Dns final : public Plugin {
     return text;
   }
 
-  void watch(const char* kind, Source& source, void (Zone::*set)(const std::string&, const Value&)) {
+  void watch(const char* kind, Source& source, void (Zone::*set)(const std::string&, const Value&), void (Zone::*keep)(const std::set<std::string>&)) {
     source.synced = false;
-    zone_.begin_resync();
-    auto w = host.watch({.kind = kind}, strand_.wrap([this, &source, set](Event e) {
+    source.listed.clear();
+    const auto again = [this, kind, &source, set, keep] {
+      source.again = host.after(kSecond, strand_.wrap([this, kind, &source, set, keep] { watch(kind, source, set, keep); }));
+    };
+    auto w = host.watch({.kind = kind}, strand_.wrap([this, &source, set, keep, again](Event e) {
       switch (e.type) {
         case PINTLE_EVENT_ADDED:
         case PINTLE_EVENT_MODIFIED: {
           const Value v = e.object.json();
-          (zone_.*set)(key_of(v), v);
+          const std::string key = key_of(v);
+          if (!source.synced) source.listed.insert(key);
+          (zone_.*set)(key, v);
           break;
         }
         case PINTLE_EVENT_DELETED: (zone_.*set)(key_of(e.object.json()), {}); break;
         case PINTLE_EVENT_SYNCED:
-          source.synced = true;
-          if (services_.synced && slices_.synced) zone_.end_resync();
+          source.synced = source.was_synced = true;
+          (zone_.*keep)(source.listed);
+          source.listed.clear();
           break;
-        case PINTLE_EVENT_CLOSED:
-          source.again = host.after(kSecond, strand_.wrap([this] {
-            watch("services", services_, &Zone::set_service);
-            watch(kSlices, slices_, &Zone::set_slice);
-          }));
-          break;
+        case PINTLE_EVENT_CLOSED: again(); break;
       }
     }));
-    if (!w) {
-      source.again = host.after(kSecond, strand_.wrap([this, kind, &source, set] { watch(kind, source, set); }));
-      return;
-    }
-    source.watch = std::move(*w);
+    if (w) source.watch = std::move(*w);
+    else again();
   }
   static std::string key_of(const Value& v) {
     return std::string(v.at("metadata.namespace").as_string()) + "/" + std::string(v.at("metadata.name").as_string());
@@ -281,9 +281,11 @@ class Dns final : public Plugin {
       return;
     }
     if (client.connection == 0) client.max_size = q->max_size;
+    if (!private_address(ntohl(client.from.sin_addr.s_addr)) && client.from.sin_addr.s_addr != inet_addr(address_.c_str())) return answer(client, write_failure(query, 5));
     Answer a = zone_.look_up(q->name, q->type);
+    // Before everything is known, "no such name" would be a lie that resolvers keep.
+    if (a.ours && !(services_.was_synced && slices_.was_synced)) return answer(client, write_failure(query, 2));
     if (a.ours && a.continue_at.empty()) return answer(client, write_answer(query, a, zone_.domain(), client.max_size));
-    if (!private_address(ntohl(client.from.sin_addr.s_addr))) return answer(client, write_failure(query, 5));
     if (a.ours) {
       const Answer next = zone_.look_up(a.continue_at, q->type);  // a name of ours under another one
       if (next.ours) {
@@ -407,6 +409,7 @@ class Dns final : public Plugin {
     const auto it = connections_.find(id);
     if (it == connections_.end()) return;
     Connection& c = *it->second;
+    if (c.out.size() >= 65536) return flush(id);
     char buffer[8192];
     const ssize_t n = recv(c.fd, buffer, sizeof buffer, 0);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
@@ -432,7 +435,9 @@ class Dns final : public Plugin {
       if (n <= 0) break;
       c.out.erase(0, static_cast<size_t>(n));
     }
-    c.watch.arm(c.out.empty() ? uint32_t{PINTLE_READABLE} : uint32_t{PINTLE_READABLE | PINTLE_WRITABLE});
+    // Who does not read its answers may not ask on.
+    const uint32_t read = c.out.size() < 65536 ? uint32_t{PINTLE_READABLE} : 0u;
+    c.watch.arm(c.out.empty() ? read : read | PINTLE_WRITABLE);
   }
 
   Zone zone_;

@@ -54,38 +54,38 @@ bool wants(RecordType asked, RecordType type) { return asked == type || asked ==
 Zone::Zone(std::string domain) : domain_(lower(domain)) {}
 
 void Zone::set_service(const std::string& key, const Value& v) {
-  const auto old = services_.find(key);
-  if (old != services_.end() && !old->second.address.empty()) by_address_[old->second.address].erase(key);
-  if (v.is_null()) {
-    services_.erase(key);
-    return;
+  const std::string ns = key.substr(0, key.find('/'));
+  if (const auto old = services_.find(key); old != services_.end()) {
+    if (!old->second.address.empty()) count(old->second.address, key, -1);
+    if (--namespaces_[ns] == 0) namespaces_.erase(ns);
+    services_.erase(old);
   }
+  if (v.is_null()) return;
+  ++namespaces_[ns];
   Service& s = services_[key];
-  s = {};
-  s.seen = generation_;
   s.publish_not_ready = v.at("spec.publishNotReadyAddresses").as_bool();
   if (v.at("spec.type").as_string() == "ExternalName") {
     s.external_name = lower(v.at("spec.externalName").as_string());
     if (!s.external_name.empty() && s.external_name.back() == '.') s.external_name.pop_back();
   } else if (is_ipv4(v.at("spec.clusterIP").as_string())) {
     s.address = std::string(v.at("spec.clusterIP").as_string());
-    by_address_[s.address].insert(key);
+    count(s.address, key, +1);
   }
   for (const Value& p : v.at("spec.ports").items())
     s.ports.push_back({lower(p["name"].as_string()), lower(p["protocol"].as_string("TCP")), p["port"].as_int()});
-  namespaces_.insert(key.substr(0, key.find('/')));
 }
 
 void Zone::set_slice(const std::string& key, const Value& v) {
   const auto it = slices_.find(key);
   if (it != slices_.end()) {
-    for (const Endpoint& e : it->second.endpoints) by_address_[e.address].erase(it->second.service);
-    slices_of_[it->second.service].erase(key);
+    for (const Endpoint& e : it->second.endpoints) count(e.address, it->second.service, -1);
+    const auto list = slices_of_.find(it->second.service);
+    list->second.erase(key);
+    if (list->second.empty()) slices_of_.erase(list);
     slices_.erase(it);
   }
   if (v.is_null() || v["addressType"].as_string() != "IPv4") return;
   Slice s;
-  s.seen = generation_;
   s.service = std::string(v.at("metadata.namespace").as_string()) + "/" + std::string(v.at("metadata.labels[kubernetes.io/service-name]").as_string());
   for (const Value& e : v["endpoints"].items())
     for (const Value& a : e["addresses"].items()) {
@@ -93,7 +93,7 @@ void Zone::set_slice(const std::string& key, const Value& v) {
       const std::string address(a.as_string());
       const std::string host = lower(e["hostname"].as_string());
       s.endpoints.push_back({address, host.empty() ? dashed(address) : host, e.at("conditions.ready").as_bool(true)});
-      by_address_[address].insert(s.service);
+      count(address, s.service, +1);
     }
   for (const Value& p : v["ports"].items())
     s.ports.push_back({lower(p["name"].as_string()), lower(p["protocol"].as_string("TCP")), p["port"].as_int()});
@@ -101,14 +101,23 @@ void Zone::set_slice(const std::string& key, const Value& v) {
   slices_[key] = std::move(s);
 }
 
-void Zone::end_resync() {
+void Zone::count(const std::string& address, const std::string& service, int by) {
+  const auto it = by_address_.try_emplace(address).first;
+  if ((it->second[service] += by) == 0) it->second.erase(service);
+  if (it->second.empty()) by_address_.erase(it);
+}
+
+void Zone::keep_services(const std::set<std::string>& keys) {
   std::vector<std::string> gone;
   for (const auto& [key, s] : services_)
-    if (s.seen != generation_) gone.push_back(key);
+    if (!keys.count(key)) gone.push_back(key);
   for (const auto& key : gone) set_service(key, {});
-  gone.clear();
+}
+
+void Zone::keep_slices(const std::set<std::string>& keys) {
+  std::vector<std::string> gone;
   for (const auto& [key, s] : slices_)
-    if (s.seen != generation_) gone.push_back(key);
+    if (!keys.count(key)) gone.push_back(key);
   for (const auto& key : gone) set_slice(key, {});
 }
 
@@ -198,7 +207,7 @@ Answer Zone::look_up_service(const std::vector<std::string>& labels, const std::
       return a;
     }
     const auto endpoints = endpoints_of(key);
-    a.exists = !endpoints.empty() || !s.ports.empty() || s.address.empty();
+    a.exists = !endpoints.empty();  // without a ready endpoint there is no such name (section 2.4.1)
     if (wants(type, RecordType::kA))
       for (const Endpoint& e : endpoints) a.records.push_back({name, RecordType::kA, e.address});
     return a;
@@ -249,7 +258,7 @@ Answer Zone::look_up_reverse(const std::string& name, RecordType type) const {
   const std::string address = labels[3] + "." + labels[2] + "." + labels[1] + "." + labels[0];
   const auto it = by_address_.find(address);
   if (it == by_address_.end() || it->second.empty()) return a;
-  for (const auto& key : it->second) {
+  for (const auto& [key, times] : it->second) {
     const auto s = services_.find(key);
     if (s == services_.end()) continue;
     if (s->second.address == address) {

@@ -34,8 +34,9 @@ class Zone {
   explicit Zone(std::string domain);
   void set_service(const std::string& key, const json::Value& service);  // key "ns/name"; null = gone
   void set_slice(const std::string& key, const json::Value& slice);
-  void begin_resync() { ++generation_; }
-  void end_resync();
+  // After a new list: those that are not in it go.
+  void keep_services(const std::set<std::string>& keys);
+  void keep_slices(const std::set<std::string>& keys);
 
   Answer look_up(std::string_view name, RecordType type) const;  // any case, with or without the final dot
   const std::string& domain() const { return domain_; }
@@ -53,13 +54,11 @@ class Zone {
     std::string service;
     std::vector<Endpoint> endpoints;
     std::vector<Port> ports;
-    uint64_t seen;
   };
   struct Service {
     std::string address, external_name;  // address "" = headless
     std::vector<Port> ports;
     bool publish_not_ready = false;
-    uint64_t seen = 0;
   };
   Answer look_up_service(const std::vector<std::string>& labels, const std::string& name, RecordType type) const;
   Answer look_up_reverse(const std::string& name, RecordType type) const;
@@ -70,9 +69,10 @@ class Zone {
   std::map<std::string, Service> services_;
   std::map<std::string, Slice> slices_;
   std::map<std::string, std::set<std::string>> slices_of_;  // service -> slices
-  std::map<std::string, std::set<std::string>> by_address_;  // address -> services ("ns/name") that have it, as cluster IP or headless endpoint
-  std::set<std::string> namespaces_;
-  uint64_t generation_ = 1;
+  void count(const std::string& address, const std::string& service, int by);
+
+  std::map<std::string, std::map<std::string, int>> by_address_;  // address -> services ("ns/name") that have it, as cluster IP or endpoint; how often
+  std::map<std::string, int> namespaces_;                         // with how many Services
 };
 
 }  // namespace pintle::dns

@@ -62,7 +62,30 @@ TEST(Zone, WhatIsDeletedIsGone) {
   z.set_slice("default/db-1", {});
   EXPECT_EQ(text(z.look_up("web.default.svc.cluster.local", RecordType::kA)), "nxdomain");
   EXPECT_EQ(text(z.look_up("7.0.96.10.in-addr.arpa", RecordType::kPtr)), "upstream");
-  EXPECT_EQ(text(z.look_up("db.default.svc.cluster.local", RecordType::kA)), "");
+  EXPECT_EQ(text(z.look_up("db.default.svc.cluster.local", RecordType::kA)), "nxdomain") << "no ready endpoint, no name";
+  EXPECT_EQ(text(z.look_up("default.svc.cluster.local", RecordType::kA)), "") << "the namespace has other Services";
+  z.keep_slices({});
+  EXPECT_EQ(text(z.look_up("ext.default.svc.cluster.local", RecordType::kCname)), "example.org") << "a list of slices says nothing about Services";
+  z.keep_services({});
+  EXPECT_EQ(text(z.look_up("default.svc.cluster.local", RecordType::kA)), "nxdomain");
+}
+
+TEST(Zone, AnAddressThatMovesToAnotherSliceKeepsItsName) {
+  Zone z = zone();
+  z.set_slice("default/db-2", json::parse(R"({"metadata":{"namespace":"default","labels":{"kubernetes.io/service-name":"db"}},"addressType":"IPv4",
+      "endpoints":[{"addresses":["10.0.0.1"],"hostname":"db-0"}]})").value);
+  z.set_slice("default/db-1", {});
+  EXPECT_EQ(text(z.look_up("1.0.0.10.in-addr.arpa", RecordType::kPtr)), "db-0.db.default.svc.cluster.local");
+}
+
+TEST(Zone, AbsentRecordsAreNoAbsentNames) {
+  const Zone z = zone();
+  for (const char* name : {"web.default.svc.cluster.local", "db.default.svc.cluster.local", "db-0.db.default.svc.cluster.local", "_http._tcp.web.default.svc.cluster.local"})
+    EXPECT_EQ(text(z.look_up(name, RecordType::kAaaa)), "") << name;
+  for (const char* name : {"_http._udp.web.default.svc.cluster.local", "_nope._tcp.web.default.svc.cluster.local", "x.web.default.svc.cluster.local", "web.other.svc.cluster.local",
+                           "10-0-0-3.db.default.svc.cluster.local", "a.b.c.d.e.f.svc.cluster.local", "..cluster.local", "1-2-3.default.pod.cluster.local"})
+    EXPECT_EQ(text(z.look_up(name, RecordType::kA)), "nxdomain") << name;
+  EXPECT_EQ(text(z.look_up("xcluster.local", RecordType::kA)), "upstream");
 }
 
 TEST(Message, AnswersReadBack) {

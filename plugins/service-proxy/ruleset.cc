@@ -1,8 +1,12 @@
 #include "ruleset.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <iterator>
+#include <utility>
 
 namespace pintle::service_proxy {
 namespace {
@@ -26,13 +30,8 @@ std::string id_of(const std::string& key) {
 
 // Addresses come from API objects: only what is an IPv4 address may get into a command.
 bool is_ipv4(std::string_view s) {
-  if (s.empty() || s.size() > 15) return false;
-  int dots = 0;
-  for (char c : s) {
-    if (c == '.') ++dots;
-    else if (c < '0' || c > '9') return false;
-  }
-  return dots == 3;
+  in_addr parsed{};
+  return inet_pton(AF_INET, std::string(s).c_str(), &parsed) == 1;
 }
 
 bool is_protocol(std::string_view s) { return s == "tcp" || s == "udp" || s == "sctp"; }
@@ -48,16 +47,15 @@ void Ruleset::set_service(const std::string& key, const Value& service) {
   Service& s = services_[key];
   s.spec = service["spec"];
   s.status = service["status"];
-  s.ns = std::string(service.at("metadata.namespace").as_string());
-  s.name = std::string(service.at("metadata.name").as_string());
-  s.seen = generation_;
 }
 
 void Ruleset::set_slice(const std::string& key, const Value& slice) {
   const auto it = slices_.find(key);
   if (it != slices_.end()) {
     dirty_.insert(it->second.service);
-    slices_of_[it->second.service].erase(key);
+    const auto list = slices_of_.find(it->second.service);
+    list->second.erase(key);
+    if (list->second.empty()) slices_of_.erase(list);
     if (slice.is_null()) {
       slices_.erase(it);
       return;
@@ -66,21 +64,22 @@ void Ruleset::set_slice(const std::string& key, const Value& slice) {
   if (slice.is_null()) return;
   const std::string service = std::string(slice.at("metadata.namespace").as_string()) + "/" +
                               std::string(slice.at("metadata.labels[kubernetes.io/service-name]").as_string());
-  slices_[key] = Slice{slice, service, generation_};
+  slices_[key] = Slice{slice, service};
   slices_of_[service].insert(key);
   dirty_.insert(service);
 }
 
-void Ruleset::begin_resync() { ++generation_; }
-
-void Ruleset::end_resync() {
+void Ruleset::keep_services(const std::set<std::string>& keys) {
   std::vector<std::string> gone;
   for (const auto& [key, s] : services_)
-    if (s.seen != generation_) gone.push_back(key);
+    if (!keys.count(key)) gone.push_back(key);
   for (const auto& key : gone) set_service(key, {});
-  gone.clear();
+}
+
+void Ruleset::keep_slices(const std::set<std::string>& keys) {
+  std::vector<std::string> gone;
   for (const auto& [key, s] : slices_)
-    if (s.seen != generation_) gone.push_back(key);
+    if (!keys.count(key)) gone.push_back(key);
   for (const auto& key : gone) set_slice(key, {});
 }
 
@@ -153,6 +152,7 @@ std::string Ruleset::skeleton() const {
   std::string s;
   const auto line = [&](const std::string& text) { s += text + "\n"; };
   line("add table ip " + table_);
+  line("add chain" + t + holder_);
   line("add map" + t + "service-ips { type ipv4_addr . inet_proto . inet_service : verdict; }");
   line("add map" + t + "node-ports { type inet_proto . inet_service : verdict; }");
   line("add set" + t + "refused-ips { type ipv4_addr . inet_proto . inet_service; }");
@@ -213,13 +213,17 @@ void Ruleset::hold_hairpin(const ServicePort& p, int by, std::string& out) {
     int& uses = hairpin_[a];
     const bool before = uses > 0;
     uses += by;
-    if (!before && uses > 0) out += "add element ip " + table_ + " hairpin { " + a + " . " + a + " }\n";
+    if (!before && uses > 0) {
+      out += "add element ip " + table_ + " hairpin { " + a + " . " + a + " }\n";
+      news_.endpoint_addresses.insert(a);
+    }
     if (before && uses == 0) out += "delete element ip " + table_ + " hairpin { " + a + " . " + a + " }\n";
     if (uses == 0) hairpin_.erase(a);
   }
 }
 
 namespace {
+
 std::vector<std::string> both(const ServicePort& p) {
   std::vector<std::string> all = p.inside;
   all.insert(all.end(), p.outside.begin(), p.outside.end());
@@ -227,32 +231,46 @@ std::vector<std::string> both(const ServicePort& p) {
   all.erase(std::unique(all.begin(), all.end()), all.end());
   return all;
 }
+
+bool has_outside(const ServicePort& p) { return p.node_port || !p.external_addresses.empty(); }
+
+std::vector<std::string> claims_of(const ServicePort& p) {
+  std::vector<std::string> out;
+  const std::string match = " . " + p.protocol + " . " + std::to_string(p.port);
+  for (const auto* list : {&p.addresses, &p.external_addresses})
+    for (const auto& a : *list) out.push_back(a + match);
+  if (p.node_port) out.push_back(p.protocol + " . " + std::to_string(p.node_port));
+  return out;
+}
+
 }  // namespace
 
-void Ruleset::remove_port(const std::string& key, const ServicePort& old, std::string& out) {
+void Ruleset::remove_port(const std::string& key, const ServicePort& old, const std::set<std::string>& kept, std::string& out) {
   const std::string id = id_of(key), t = " ip " + table_ + " ";
   const std::string match = " . " + old.protocol + " . " + std::to_string(old.port);
   for (const auto& a : old.addresses) out += "delete element" + t + (old.inside.empty() ? "refused-ips" : "service-ips") + " { " + a + match + " }\n";
   for (const auto& a : old.external_addresses) out += "delete element" + t + (old.outside.empty() ? "refused-ips" : "service-ips") + " { " + a + match + " }\n";
   if (old.node_port) out += "delete element" + t + (old.outside.empty() ? "refused-ports" : "node-ports") + " { " + old.protocol + " . " + std::to_string(old.node_port) + " }\n";
-  const bool has_outside = old.node_port || !old.external_addresses.empty();
-  for (const char* prefix : {"svc-", "ext-"}) {
-    const bool inside = prefix[0] == 's';
-    if (inside ? old.inside.empty() : (!has_outside || old.outside.empty())) continue;
-    out += "flush chain" + t + prefix + id + "\ndelete chain" + t + prefix + id + "\n";
+  for (const bool inside : {true, false}) {
+    if (inside ? old.inside.empty() : (!has_outside(old) || old.outside.empty())) continue;
+    const std::string chain = (inside ? "svc-" : "ext-") + id;
+    out += "flush chain" + t + chain + "\ndelete chain" + t + chain + "\n";
   }
   if (old.affinity_seconds > 0)
     for (const auto& e : both(old)) {
-      out += "flush chain" + t + "aff-" + id_of(id + e) + "\ndelete chain" + t + "aff-" + id_of(id + e) + "\n";
-      out += "delete set" + t + "aff-" + id_of(id + e) + "\n";
+      if (kept.count(e)) continue;
+      const std::string name = "aff-" + id_of(id + e);
+      out += "flush chain" + t + name + "\ndelete chain" + t + name + "\ndelete set" + t + name + "\n";
     }
+  endpoints_ -= old.inside.size();
   hold_hairpin(old, -1, out);
 }
 
-void Ruleset::add_port(const std::string& key, const ServicePort& now, std::string& out) {
+void Ruleset::add_port(const std::string& key, const ServicePort& now, const std::set<std::string>& kept, std::string& out) {
   const std::string id = id_of(key), t = " ip " + table_ + " ";
   if (now.affinity_seconds > 0)
     for (const auto& e : both(now)) {
+      if (kept.count(e)) continue;
       const std::string name = "aff-" + id_of(id + e);
       std::string to = e;
       to.replace(to.find(" . "), 3, ":");
@@ -261,12 +279,11 @@ void Ruleset::add_port(const std::string& key, const ServicePort& now, std::stri
       out += "add rule" + t + name + " update @" + name + " { ip saddr }\n";
       out += "add rule" + t + name + " meta l4proto " + now.protocol + " dnat ip to " + to + "\n";
     }
-  const bool has_outside = now.node_port || !now.external_addresses.empty();
   if (!now.inside.empty()) {
     out += "add chain" + t + "svc-" + id + "\n";
     chain_rules("svc-" + id, id, now, now.inside, out);
   }
-  if (has_outside && !now.outside.empty()) {
+  if (has_outside(now) && !now.outside.empty()) {
     out += "add chain" + t + "ext-" + id + "\n";
     if (now.masquerade_outside) out += "add rule" + t + "ext-" + id + " ct mark set ct mark | 0x00800000\n";
     chain_rules("ext-" + id, id, now, now.outside, out);
@@ -281,56 +298,113 @@ void Ruleset::add_port(const std::string& key, const ServicePort& now, std::stri
     const std::string port = now.protocol + " . " + std::to_string(now.node_port);
     out += now.outside.empty() ? "add element" + t + "refused-ports { " + port + " }\n" : "add element" + t + "node-ports { " + port + verdict("ext-") + " }\n";
   }
+  endpoints_ += now.inside.size();
   hold_hairpin(now, +1, out);
+  note_udp(now, false);
+}
+
+void Ruleset::note_udp(const ServicePort& p, bool gone) {
+  if (p.protocol != "udp") return;
+  const auto set = [&](const std::vector<std::string>& v) { return gone ? std::set<std::string>{} : std::set<std::string>(v.begin(), v.end()); };
+  if (!p.addresses.empty()) news_.udp.push_back({{p.addresses.begin(), p.addresses.end()}, p.port, set(p.inside)});
+  if (!p.external_addresses.empty()) news_.udp.push_back({{p.external_addresses.begin(), p.external_addresses.end()}, p.port, set(p.outside)});
+  if (p.node_port) news_.udp.push_back({{""}, p.node_port, set(p.outside)});
+}
+
+struct Ruleset::Step {
+  std::map<std::string, ServicePort> wished;
+  std::map<std::string, std::set<std::string>> kept;  // port -> endpoints whose affinity goes on
+};
+
+// Takes what changes out of the table. What others wait for becomes free: they are to be looked at again.
+void Ruleset::release(const std::string& service, Step& step, std::string& out, std::set<std::string>& todo) {
+  auto& held = applied_[service];
+  for (auto it = held.begin(); it != held.end();) {
+    const auto& [key, old] = *it;
+    const auto now = step.wished.find(key);
+    if (now != step.wished.end() && now->second == old.wished && old.wished == old.granted) {
+      ++it;
+      continue;
+    }
+    auto& kept = step.kept[key];
+    if (now != step.wished.end() && now->second.affinity_seconds == old.granted.affinity_seconds && now->second.affinity_seconds > 0) {
+      const auto before = both(old.granted), after = both(now->second);
+      std::set_intersection(before.begin(), before.end(), after.begin(), after.end(), std::inserter(kept, kept.end()));
+    }
+    remove_port(key, old.granted, kept, out);
+    for (const auto& c : claims_of(old.granted)) {
+      claims_.erase(c);
+      if (const auto w = waiting_.find(c); w != waiting_.end()) todo.insert(w->second.begin(), w->second.end());
+    }
+    note_udp(old.granted, true);
+    it = held.erase(it);
+  }
+}
+
+// Leaves in `port` what is free. An address and port can be one Service's only: the first come has it.
+void Ruleset::claim(const std::string& service, const std::string& key, ServicePort& port) {
+  const auto take = [&](const std::string& what) {
+    const auto [it, fresh] = claims_.try_emplace(what, key);
+    if (fresh) return true;
+    if (it->second != key && waiting_[what].insert(service).second)
+      news_.conflicts.push_back("Service " + service + " cannot have " + what + ": " + it->second + " has it");
+    return false;
+  };
+  const std::string match = " . " + port.protocol + " . " + std::to_string(port.port);
+  std::erase_if(port.addresses, [&](const std::string& a) { return !take(a + match); });
+  std::erase_if(port.external_addresses, [&](const std::string& a) { return !take(a + match); });
+  if (port.node_port && !take(port.protocol + " . " + std::to_string(port.node_port))) port.node_port = 0;
 }
 
 std::string Ruleset::changes() {
   std::string removed, added;
-  for (const auto& service : dirty_) {
-    auto now = ports_of(service);
-    auto& old = applied_[service];
-    for (const auto& [key, port] : old) {
-      const auto it = now.find(key);
-      if (it == now.end() || it->second != port) remove_port(key, port, removed);
+  std::map<std::string, Step> steps;
+  for (std::set<std::string> todo = std::exchange(dirty_, {}); !todo.empty();) {
+    const std::string service = *todo.begin();
+    todo.erase(todo.begin());
+    const auto [step, fresh] = steps.try_emplace(service);
+    if (!fresh) continue;
+    for (auto w = waiting_.begin(); w != waiting_.end();) {
+      w->second.erase(service);
+      w = w->second.empty() ? waiting_.erase(w) : std::next(w);
     }
-    for (const auto& [key, port] : now) {
-      const auto it = old.find(key);
-      if (it == old.end() || it->second != port) add_port(key, port, added);
-    }
-    if (now.empty()) applied_.erase(service);
-    else old = std::move(now);
+    step->second.wished = ports_of(service);
+    release(service, step->second, removed, todo);
   }
-  dirty_.clear();
+  for (auto& [service, step] : steps) {
+    auto& held = applied_[service];
+    for (auto& [key, port] : step.wished) {
+      if (held.count(key)) continue;
+      ServicePort granted = port;
+      claim(service, key, granted);
+      add_port(key, granted, step.kept[key], added);
+      held.emplace(key, Applied{std::move(port), std::move(granted)});
+    }
+    if (held.empty()) applied_.erase(service);
+  }
   const auto bridge = [&](const char* verb, const std::string& n) { return std::string(verb) + " element ip " + table_ + " same-bridge { " + n + " . " + n + " }\n"; };
   for (const auto& n : applied_bridges_)
     if (!bridges_.count(n)) removed += bridge("delete", n);
   for (const auto& n : bridges_)
     if (!applied_bridges_.count(n)) added += bridge("add", n);
   applied_bridges_ = bridges_;
-  return removed + added;
+  if (removed.empty() && added.empty()) return "";
+  return "flush chain ip " + table_ + " " + holder_ + "\n" + removed + added;
 }
 
 std::string Ruleset::everything() {
   applied_.clear();
+  claims_.clear();
+  waiting_.clear();
   hairpin_.clear();
   applied_bridges_.clear();
+  endpoints_ = 0;
   for (const auto& [key, s] : services_) dirty_.insert(key);
-  return removal() + skeleton() + changes();
+  return "add table ip " + table_ + "\ndelete table ip " + table_ + "\n" + skeleton() + changes();
 }
 
-std::string Ruleset::removal() const { return "add table ip " + table_ + "\ndelete table ip " + table_ + "\n"; }
+std::string Ruleset::removal() const { return "delete chain ip " + table_ + " " + holder_ + "\ndelete table ip " + table_ + "\n"; }
 
-size_t Ruleset::endpoints() const {
-  size_t n = 0;
-  for (const auto& [service, ports] : applied_)
-    for (const auto& [key, p] : ports) n += p.inside.size();
-  return n;
-}
-
-std::set<std::string> Ruleset::endpoint_addresses() const {
-  std::set<std::string> out;
-  for (const auto& [address, uses] : hairpin_) out.insert(address);
-  return out;
-}
+Ruleset::News Ruleset::take_news() { return std::exchange(news_, {}); }
 
 }  // namespace pintle::service_proxy

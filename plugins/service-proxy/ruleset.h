@@ -4,7 +4,8 @@
 //   map service-ips {address . protocol . port : verdict}, node-ports {protocol . port : verdict}: one look-up per new connection however many
 //   Services there are; chain svc-<id> per Service port chooses an endpoint; ext-<id> is the way in from outside; sets refused-ips and refused-ports
 //   answer at once for Services without endpoints; set hairpin holds pods that may reach themselves, same-bridge networks whose replies would bypass us.
-// Connection marks: 0x400000 = ours (lets Docker's FORWARD rules pass it), 0x800000 = masquerade.
+// Connection marks: 0x400000 = ours (lets Docker's FORWARD rules pass it), 0x800000 = masquerade. The chain holder-<epoch> has no rules: it says
+// which instance of the plugin the table belongs to, and a transaction of another one fails for want of its own.
 // Threads: one at a time.
 #pragma once
 #include <cstdint>
@@ -28,16 +29,24 @@ struct ServicePort {
   bool operator==(const ServicePort&) const = default;
 };
 
+// Flows to a UDP port of a Service are remembered by the kernel for as long as they go on; only those to `endpoints` may.
+struct UdpFlows {
+  std::set<std::string> addresses;  // "" = any: a node port
+  uint16_t port = 0;
+  std::set<std::string> endpoints;  // "10.0.0.1 . 53"
+};
+
 class Ruleset {
  public:
   Ruleset(std::string table, std::string node) : table_(std::move(table)), node_(std::move(node)) {}
+  void set_holder(uint64_t epoch) { holder_ = "holder-" + std::to_string(epoch); }
 
   // Level-based input: the newest state of each object. `json` null = gone.
   void set_service(const std::string& key, const json::Value& service);
   void set_slice(const std::string& key, const json::Value& slice);
-  // Objects not set since begin_resync() go at end_resync().
-  void begin_resync();
-  void end_resync();
+  // After a new list: those that are not in it go.
+  void keep_services(const std::set<std::string>& keys);
+  void keep_slices(const std::set<std::string>& keys);
 
   // Networks (CIDR) behind a bridge whose traffic does not pass the packet filter.
   void set_bridges(std::set<std::string> networks);
@@ -47,27 +56,38 @@ class Ruleset {
   std::string changes();
   // All of it, for the first time or when an application failed: deletes and makes the table.
   std::string everything();
-  std::string removal() const;
+  std::string removal() const;  // fails when the table is another holder's
 
   size_t services() const { return services_.size(); }
-  size_t endpoints() const;
-  std::set<std::string> endpoint_addresses() const;
+  size_t endpoints() const { return endpoints_; }
+
+  // What came with the commands since it was last asked for.
+  struct News {
+    std::set<std::string> endpoint_addresses;  // pods that were no endpoints before
+    std::vector<std::string> conflicts;        // addresses and ports that another Service holds: for the log
+    std::vector<UdpFlows> udp;                 // flows that no longer go where they should
+  };
+  News take_news();
 
  private:
   struct Service {
     json::Value spec, status;
-    std::string ns, name;
-    uint64_t seen = 0;
   };
   struct Slice {
     json::Value slice;
     std::string service;  // "ns/name"
-    uint64_t seen = 0;
   };
+  struct Applied {
+    ServicePort wished, granted;  // granted: without what another Service holds
+  };
+  struct Step;  // a Service on its way from what the table holds to what it should hold
   std::map<std::string, ServicePort> ports_of(const std::string& service_key) const;
-  void remove_port(const std::string& key, const ServicePort& old, std::string& out);
-  void add_port(const std::string& key, const ServicePort& now, std::string& out);
+  void release(const std::string& service, Step& step, std::string& out, std::set<std::string>& todo);
+  void claim(const std::string& service, const std::string& key, ServicePort& port);
+  void remove_port(const std::string& key, const ServicePort& old, const std::set<std::string>& kept, std::string& out);
+  void add_port(const std::string& key, const ServicePort& now, const std::set<std::string>& kept, std::string& out);
   void chain_rules(const std::string& chain, const std::string& id, const ServicePort& p, const std::vector<std::string>& endpoints, std::string& out) const;
+  void note_udp(const ServicePort& p, bool gone);
   void hold_hairpin(const ServicePort& p, int by, std::string& out);
   std::string skeleton() const;
 
@@ -76,10 +96,14 @@ class Ruleset {
   std::map<std::string, Slice> slices_;                              // "ns/slice"
   std::map<std::string, std::set<std::string>> slices_of_;           // service -> slices
   std::set<std::string> dirty_;                                      // services
-  std::map<std::string, std::map<std::string, ServicePort>> applied_;  // service -> "ns/name/port" -> what the table holds
+  std::map<std::string, std::map<std::string, Applied>> applied_;    // service -> "ns/name/port" -> what the table holds
+  std::map<std::string, std::string> claims_;                        // "10.96.0.9 . tcp . 80" or "tcp . 30080" -> the port that has it
+  std::map<std::string, std::set<std::string>> waiting_;             // the same -> services that would have it
   std::map<std::string, int> hairpin_;                               // pod address -> uses
   std::set<std::string> bridges_, applied_bridges_;
-  uint64_t generation_ = 1;
+  std::string holder_ = "holder-0";
+  size_t endpoints_ = 0;
+  News news_;
 };
 
 }  // namespace pintle::service_proxy

@@ -10,6 +10,7 @@
 #include "packet_filter.h"
 #include "pintle/sdk.h"
 #include "ruleset.h"
+#include "udp_flows.h"
 
 namespace pintle::service_proxy {
 namespace {
@@ -43,13 +44,14 @@ class ServiceProxy final : public Plugin {
   void start() override {
     filter_ = std::make_shared<PacketFilter>();
     strand_.post([this] {
-      watch("services", services_, &Ruleset::set_service);
-      watch(kSlices, slices_, &Ruleset::set_slice);
+      watch("services", services_, &Ruleset::set_service, &Ruleset::keep_services);
+      watch(kSlices, slices_, &Ruleset::set_slice, &Ruleset::keep_slices);
     });
   }
 
-  void activate(std::string_view, uint64_t) override {
-    strand_.post([this] {
+  void activate(std::string_view, uint64_t epoch) override {
+    strand_.post([this, epoch] {
+      rules_.set_holder(epoch);
       active_ = true;
       wake();
     });
@@ -59,8 +61,8 @@ class ServiceProxy final : public Plugin {
     auto shared = std::make_shared<Call>(std::move(done));
     strand_.post([this, shared] {
       draining_ = true;
-      if (busy_) drained_ = shared;
-      else shared->reply();
+      drained_ = shared;
+      if (!busy_) leave();
     });
   }
 
@@ -70,11 +72,8 @@ class ServiceProxy final : public Plugin {
     slices_.watch.reset();
     retry_.reset();
     if (!filter_) return;
-    // What we put there goes with us: a stale rule would send traffic to addresses that others may get.
-    if (applied_once_) {
-      (void)filter_->apply(rules_.removal());
-      filter_->unadmit_in_docker();
-    }
+    // What we put there goes with us: a stale rule would send traffic to addresses that others may get. A successor's table stays.
+    if (applied_once_ && filter_->apply(rules_.removal()).ok()) filter_->unadmit_in_docker();
     filter_.reset();
   }
 
@@ -84,42 +83,41 @@ class ServiceProxy final : public Plugin {
     Timer again;
     bool synced = false;
     uint64_t revision = 0;
+    std::set<std::string> listed;  // until it is synced
   };
 
-  void watch(const char* kind, Source& source, void (Ruleset::*set)(const std::string&, const Value&)) {
+  void watch(const char* kind, Source& source, void (Ruleset::*set)(const std::string&, const Value&), void (Ruleset::*keep)(const std::set<std::string>&)) {
     source.synced = false;
-    rules_.begin_resync();
-    auto w = host.watch({.kind = kind}, strand_.wrap([this, kind, &source, set](Event e) {
+    source.listed.clear();
+    const auto again = [this, kind, &source, set, keep] {
+      source.again = host.after(kSecond, strand_.wrap([this, kind, &source, set, keep] { watch(kind, source, set, keep); }));
+    };
+    auto w = host.watch({.kind = kind}, strand_.wrap([this, kind, &source, set, keep, again](Event e) {
       switch (e.type) {
         case PINTLE_EVENT_ADDED:
         case PINTLE_EVENT_MODIFIED: {
           const Value v = e.object.json();
-          (rules_.*set)(key_of(v), v);
+          const std::string key = key_of(v);
+          if (!source.synced) source.listed.insert(key);
+          (rules_.*set)(key, v);
           break;
         }
         case PINTLE_EVENT_DELETED: (rules_.*set)(key_of(e.object.json()), {}); break;
         case PINTLE_EVENT_SYNCED:
           source.synced = true;
-          if (services_.synced && slices_.synced) rules_.end_resync();
+          (rules_.*keep)(source.listed);
+          source.listed.clear();
           break;
         case PINTLE_EVENT_CLOSED:
-          // Both lists again: what vanished meanwhile is found by the resync.
           host.info("watch ended, starting again", Value::object({{"kind", kind}}));
-          source.again = host.after(kSecond, strand_.wrap([this] {
-            rules_.begin_resync();
-            watch("services", services_, &Ruleset::set_service);
-            watch(kSlices, slices_, &Ruleset::set_slice);
-          }));
+          again();
           return;
       }
       source.revision = std::max(source.revision, e.revision);
       wake();
     }));
-    if (!w) {
-      source.again = host.after(kSecond, strand_.wrap([this, kind, &source, set] { watch(kind, source, set); }));
-      return;
-    }
-    source.watch = std::move(*w);
+    if (w) source.watch = std::move(*w);
+    else again();
   }
 
   static std::string key_of(const Value& v) {
@@ -130,7 +128,10 @@ class ServiceProxy final : public Plugin {
     if (!active_ || busy_ || draining_ || !services_.synced || !slices_.synced) return;
     rules_.set_bridges(bridges_);
     std::string commands = applied_once_ && !failed_ ? rules_.changes() : rules_.everything();
-    const uint64_t revision = std::max(services_.revision, slices_.revision);
+    // Of EndpointSlices only: a Service's event may overtake an earlier one of a slice, which is on another watch.
+    const uint64_t revision = slices_.revision;
+    Ruleset::News news = rules_.take_news();
+    for (const auto& text : news.conflicts) host.warn(text);
     if (commands.empty()) {
       if (revision != confirmed_) confirm(revision);
       return;
@@ -138,39 +139,49 @@ class ServiceProxy final : public Plugin {
     busy_ = true;
     const bool docker = host.now() - docker_checked_ > 30 * kSecond || !applied_once_;
     if (docker) docker_checked_ = host.now();
-    host.post_blocking([this, filter = filter_, commands = std::move(commands), revision, docker, addresses = rules_.endpoint_addresses()] {
-      PacketFilter::allow_hairpin(addresses);
+    host.post_blocking([this, filter = filter_, commands = std::move(commands), revision, docker, news = std::move(news)] {
+      PacketFilter::allow_hairpin(news.endpoint_addresses);
       auto result = std::make_shared<Result<void>>(filter->apply(commands));
+      if (result->ok()) {
+        const auto forgotten = forget_udp_flows(news.udp);
+        if (!forgotten) host.warn("flows of UDP clients may go to endpoints that are gone", Value::object({{"error", forgotten.error().text}}));
+      }
       if (docker) {
         filter->admit_in_docker();
         if (PacketFilter::enable_forwarding()) host.info("switched on net.ipv4.ip_forward");
       }
       auto bridges = PacketFilter::unfiltered_bridges();
-      strand_.post([this, result, revision, bridges = std::move(bridges)] {
-        busy_ = false;
-        bridges_ = bridges;
-        if (drained_) {
-          drained_->reply();
-          drained_.reset();
-        }
-        if (!*result) {
-          failed_ = true;
-          host.error("the packet filter was not updated, trying again in 2 s", Value::object({{"error", result->error().text}}));
-          retry_ = host.after(2 * kSecond, strand_.wrap([this] { wake(); }));
-          return;
-        }
-        applied_once_ = true;
-        failed_ = false;
-        confirm(revision);
-        wake();
-      });
+      strand_.post([this, result, revision, bridges = std::move(bridges)] { applied(*result, revision, bridges); });
     });
+  }
+
+  void applied(const Result<void>& result, uint64_t revision, const std::set<std::string>& bridges) {
+    busy_ = false;
+    bridges_ = bridges;
+    if (!result) {
+      failed_ = true;
+      host.error("the packet filter was not updated, trying again in 2 s", Value::object({{"error", result.error().text}}));
+      retry_ = host.after(2 * kSecond, strand_.wrap([this] { wake(); }));
+    } else {
+      applied_once_ = true;
+      failed_ = false;
+    }
+    if (draining_) return leave();
+    if (!result) return;
+    confirm(revision);
+    wake();
+  }
+
+  // Nobody is to wait for a proxy that no longer confirms. Where a successor has the slot, this is refused: the object is its own.
+  void leave() {
+    if (!drained_) return;
+    host.commit({Op::remove(kProxies, "", node_)}, strand_.wrap([done = std::exchange(drained_, nullptr)](CommitResult) { done->reply(); }));
   }
 
   // Cheap and merged: at most one write under way, the newest revision wins.
   void confirm(uint64_t revision) {
     wanted_ = std::max(wanted_, revision);
-    if (confirming_ || wanted_ == confirmed_) return;
+    if (confirming_ || draining_ || wanted_ == confirmed_) return;
     confirming_ = true;
     const uint64_t now = wanted_;
     const Value status = Value::object({{"syncedRevision", now}, {"services", rules_.services()}, {"endpoints", rules_.endpoints()}});

@@ -1,6 +1,7 @@
 #include "address_range.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 
 namespace pintle::service {
@@ -38,6 +39,8 @@ Result<AddressRange> AddressRange::parse(std::string_view cidr) {
   r.base_ = *base & r.mask_;
   return r;
 }
+
+std::string AddressRange::text() const { return ipv4_text(base_) + "/" + std::to_string(std::popcount(mask_)); }
 
 uint32_t AddressRange::choose(uint64_t random, const std::function<bool(uint32_t)>& taken) const {
   const uint32_t reserved = std::min<uint32_t>(256, size() / 16);

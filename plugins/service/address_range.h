@@ -14,6 +14,7 @@ class AddressRange {
  public:
   // "10.96.0.0/16"; prefix 8 to 30. INVALID says what is wrong.
   static Result<AddressRange> parse(std::string_view cidr);
+  std::string text() const;  // "10.96.0.0/16"
   bool contains(uint32_t address) const { return (address & mask_) == base_; }
   uint32_t first() const { return base_ + 1; }  // of the kubernetes Service
   uint32_t size() const { return ~mask_ - 1; }   // without the network's and the broadcast address

@@ -53,14 +53,18 @@ Value pod_reference(const Value& pod) {
   return Value::object({{"kind", "Pod"}, {"namespace", pod.at("metadata.namespace")}, {"name", pod.at("metadata.name")}, {"uid", pod.at("metadata.uid")}});
 }
 
+// The pod's name below the Service, when it asks for one there.
+std::string hostname_of(const Value& service, const Value& pod) {
+  return pod.at("spec.subdomain") == service.at("metadata.name") ? std::string(pod.at("spec.hostname").as_string()) : std::string();
+}
+
 Value slice_endpoint(const Value& service, const Value& pod) {
   const bool ready = pod_ready(pod);
   const bool terminating = !pod.at("metadata.deletionTimestamp").is_null();
   const bool publish = service.at("spec.publishNotReadyAddresses").as_bool();
   Value e = Value::object({{"addresses", Value::array({pod.at("status.podIP")})},
-                           {"conditions", Value::object({{"ready", publish || (ready && !terminating)}, {"serving", publish || ready}, {"terminating", terminating}})}});
-  const std::string hostname(pod.at("spec.hostname").as_string());
-  if (!hostname.empty() && pod.at("spec.subdomain") == service.at("metadata.name")) e.set("hostname", hostname);
+                           {"conditions", Value::object({{"ready", publish || (ready && !terminating)}, {"serving", ready}, {"terminating", terminating}})}});
+  if (const std::string hostname = hostname_of(service, pod); !hostname.empty()) e.set("hostname", hostname);
   e.set("targetRef", pod_reference(pod));
   if (!pod.at("spec.nodeName").is_null()) e.set("nodeName", pod.at("spec.nodeName"));
   return e;
@@ -93,7 +97,8 @@ std::string address_of(const Value& endpoint) { return std::string(endpoint.at("
 
 }  // namespace
 
-std::vector<Op> plan_slices(const Value& service, const std::vector<Value>& pods, const std::vector<Value>& existing) {
+std::vector<Op> plan_slices(const Value& service, const std::vector<Value>& pods, const std::vector<Value>& existing,
+                            const std::function<bool(const Value& slice)>& forget) {
   const std::string ns(service.at("metadata.namespace").as_string()), name(service.at("metadata.name").as_string());
   // Wished endpoints by the ports they serve: a slice has one set of ports.
   std::map<std::string, std::map<std::string, Value>> wished;  // ports as text -> address -> endpoint
@@ -163,7 +168,7 @@ std::vector<Op> plan_slices(const Value& service, const std::vector<Value>& pods
   for (auto& [key, slices] : kept)
     for (Kept& k : slices) {
       const std::string slice_name(k.slice->at("metadata.name").as_string());
-      if (k.endpoints.empty() && !std::exchange(keep_one, false)) {
+      if (k.endpoints.empty() && !std::exchange(keep_one, false) && (*k.slice)["endpoints"].empty() && forget(*k.slice)) {
         ops.push_back(Op::remove("endpointslices.discovery.k8s.io", ns, slice_name, std::string(k.slice->at("metadata.uid").as_string())));
         continue;
       }
@@ -190,9 +195,10 @@ Value make_endpoints(const Value& service, const std::vector<Value>& pods) {
   std::map<std::string, Value> subsets;  // ports as text -> subset
   size_t count = 0;
   bool truncated = false;
+  const bool publish = service.at("spec.publishNotReadyAddresses").as_bool();
   for (const Value& pod : pods) {
     // A terminating pod is in no list of Endpoints: it must not get new connections.
-    if (!pod_counts(pod) || !pod.at("metadata.deletionTimestamp").is_null()) continue;
+    if (!pod_counts(pod) || (!publish && !pod.at("metadata.deletionTimestamp").is_null())) continue;
     if (count == kMaxEndpoints) {
       truncated = true;
       break;
@@ -213,7 +219,8 @@ Value make_endpoints(const Value& service, const std::vector<Value>& pods) {
     Value address = Value::object({{"ip", pod.at("status.podIP")}});
     if (!pod.at("spec.nodeName").is_null()) address.set("nodeName", pod.at("spec.nodeName"));
     address.set("targetRef", pod_reference(pod));
-    const bool ready = service.at("spec.publishNotReadyAddresses").as_bool() || pod_ready(pod);
+    if (const std::string hostname = hostname_of(service, pod); !hostname.empty()) address.set("hostname", hostname);
+    const bool ready = publish || pod_ready(pod);
     subset.set(ready ? "addresses" : "notReadyAddresses").push(std::move(address));
   }
   Value list = Value::array();
@@ -233,11 +240,16 @@ Value make_endpoints(const Value& service, const std::vector<Value>& pods) {
   return out;
 }
 
-std::vector<Op> plan_mirror(const Value& endpoints, const std::vector<Value>& existing) {
-  const std::string ns(endpoints.at("metadata.namespace").as_string()), name(endpoints.at("metadata.name").as_string());
+std::vector<Op> plan_mirror(const Value& hand_made, const std::vector<Value>& existing) {
+  const bool wished = hand_made.at("metadata.labels[endpointslice.kubernetes.io/skip-mirror]").as_string() != "true" &&
+                      hand_made.at("metadata.labels[endpoints.kubernetes.io/managed-by]").as_string() != "endpoint-controller";
+  const Value endpoints = wished ? hand_made : Value::object();
+  const std::string name(endpoints.at("metadata.name").as_string());
+  std::string ns(endpoints.at("metadata.namespace").as_string());
   std::vector<const Value*> ours;
   for (const Value& s : existing)
     if (s.at(std::string("metadata.labels[") + kManagedByLabel + "]").as_string() == kMirroredBy) ours.push_back(&s);
+  if (ns.empty() && !ours.empty()) ns = std::string(ours[0]->at("metadata.namespace").as_string());
   std::vector<Op> ops;
   size_t i = 0;
   for (const Value& subset : endpoints["subsets"].items()) {

@@ -17,6 +17,7 @@ using json::Value;
 constexpr char kAddresses[] = "ipaddresses.networking.k8s.io";
 constexpr char kNodePorts[] = "nodeports.pintle.dev";
 constexpr char kSlices[] = "endpointslices.discovery.k8s.io";
+constexpr uint64_t kEmptyFor = 90'000'000'000;  // longer than a node agent may be told to wait for the proxies
 
 class ServicePlugin final : public Plugin, public ResourceProvider, public ControllerProvider {
  public:
@@ -129,6 +130,7 @@ class ServicePlugin final : public Plugin, public ResourceProvider, public Contr
 
   void reconcile(Value request, Call call) override {
     std::vector<Op> ops;
+    Value results = Value::array();
     const bool bootstrap = request["controller"].as_string() == "kubernetes-service";
     for (const Value& k : request["keys"].items()) {
       const std::string key(k.as_string());
@@ -137,17 +139,20 @@ class ServicePlugin final : public Plugin, public ResourceProvider, public Contr
         continue;
       }
       const size_t slash = key.find('/');
-      if (slash != std::string::npos) plan_service(key.substr(0, slash), key.substr(slash + 1), ops);
+      if (slash == std::string::npos) continue;
+      if (const uint64_t again = plan_service(key.substr(0, slash), key.substr(slash + 1), ops))
+        results.push(Value::object({{"key", key}, {"result", "after"}, {"afterMs", again / 1'000'000}}));
     }
-    if (ops.empty()) return call.reply();
+    const Value reply = Value::object({{"results", std::move(results)}});
+    if (ops.empty()) return call.reply(reply);
     auto shared = std::make_shared<Call>(std::move(call));
     host.commit(
         ops,
-        [shared](CommitResult r) {
+        [shared, reply](CommitResult r) {
           for (const OpResult& o : r.ops)
             // Gone or there already: the next reconcile, which their events bring, sees it.
             if (o.code != PINTLE_OK && o.code != PINTLE_NOT_FOUND && o.code != PINTLE_ALREADY_EXISTS) return shared->fail(o.code, o.text);
-          shared->reply();
+          shared->reply(reply);
         },
         PINTLE_COMMIT_INDEPENDENT);
   }
@@ -191,7 +196,10 @@ class ServicePlugin final : public Plugin, public ResourceProvider, public Contr
       if (std::count(after.begin(), after.end(), name) == 0) deletes.push(Value::object({{"kind", plural}, {"namespace", ""}, {"name", name}}));
   }
 
-  void plan_service(const std::string& ns, const std::string& name, std::vector<Op>& ops) {
+  static bool managed(const Value& slice, const char* by) { return slice.at("metadata.labels[endpointslice.kubernetes.io/managed-by]").as_string() == by; }
+
+  // Returns after how many nanoseconds it wants to look again; 0 = when something happens.
+  uint64_t plan_service(const std::string& ns, const std::string& name, std::vector<Op>& ops) {
     auto object = host.get_object("services", ns, name);
     std::vector<Value> slices;
     auto listed = host.list({.kind = kSlices, .ns = ns, .label_selector = "kubernetes.io/service-name=" + name});
@@ -207,29 +215,32 @@ class ServicePlugin final : public Plugin, public ResourceProvider, public Contr
       if (current && current->json().at("metadata.labels[endpoints.kubernetes.io/managed-by]").as_string() == "endpoint-controller")
         ops.push_back(Op::remove("endpoints", ns, name));
       for (const Value& s : slices)
-        if (s.at("metadata.labels[endpointslice.kubernetes.io/managed-by]").as_string() == kManagedBy)
-          ops.push_back(Op::remove(kSlices, ns, std::string(s.at("metadata.name").as_string())));
-      return;
+        if (managed(s, kManagedBy)) ops.push_back(Op::remove(kSlices, ns, std::string(s.at("metadata.name").as_string())));
+      return 0;
     }
     const Value service = object->json();
-    if (!service.at("metadata.deletionTimestamp").is_null()) return;
+    if (!service.at("metadata.deletionTimestamp").is_null()) return 0;
     if (service.at("spec.type").as_string() == "LoadBalancer") say_load_balancer(service, ops);
     if (service.at("spec.type").as_string() == "ExternalName") {
-      for (const Value& s : slices) ops.push_back(Op::remove(kSlices, ns, std::string(s.at("metadata.name").as_string())));
-      return;
+      for (const Value& s : slices)
+        if (managed(s, kManagedBy) || managed(s, kMirroredBy)) ops.push_back(Op::remove(kSlices, ns, std::string(s.at("metadata.name").as_string())));
+      return 0;
     }
-    if (service.at("spec.selector").empty()) {
-      if (current) {
-        auto mirror = plan_mirror(current->json(), slices);
-        ops.insert(ops.end(), mirror.begin(), mirror.end());
-      }
-      return;
-    }
+    const bool selects = !service.at("spec.selector").empty();
+    const auto mirror = plan_mirror(!selects && current ? current->json() : Value(), slices);
+    ops.insert(ops.end(), mirror.begin(), mirror.end());
+    if (!selects) return 0;
     auto pods_listed = host.list({.kind = "pods", .ns = ns, .label_selector = Selector::from_map(service.at("spec.selector")).text()});
     if (!pods_listed) throw pods_listed.error();
     std::vector<Value> pods;
     for (const Object& o : pods_listed->objects) pods.push_back(o.json());
-    auto slice_ops = plan_slices(service, pods, slices);
+    uint64_t again = 0;
+    auto slice_ops = plan_slices(service, pods, slices, [&](const Value& slice) {
+      const uint64_t since = empty_since(slice), now = host.now();
+      if (now >= since + kEmptyFor) return true;
+      again = std::max(again, since + kEmptyFor - now);
+      return false;
+    });
     ops.insert(ops.end(), slice_ops.begin(), slice_ops.end());
     Value wished = make_endpoints(service, pods);
     if (!current) {
@@ -241,6 +252,15 @@ class ServicePlugin final : public Plugin, public ResourceProvider, public Contr
         ops.push_back(Op::update("endpoints", ns, name, wished));
       }
     }
+    return again;
+  }
+
+  // Since when this instance knows the slice, at its present revision, as empty.
+  uint64_t empty_since(const Value& slice) {
+    const std::string uid(slice.at("metadata.uid").as_string());
+    std::lock_guard lock(mutex_);
+    std::erase_if(empty_since_, [limit = host.now()](const auto& e) { return e.second + 2 * kEmptyFor < limit; });
+    return empty_since_.try_emplace(uid + "/" + std::string(slice.at("metadata.resourceVersion").as_string()), host.now()).first->second;
   }
 
   // `kubernetes` in `default`: the API, at the first address of the range.
@@ -357,6 +377,7 @@ class ServicePlugin final : public Plugin, public ResourceProvider, public Contr
   const uint32_t name_path_ = host.path("metadata.name"), namespace_path_ = host.path("metadata.namespace"), selector_path_ = host.path("spec.selector");
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<const ParsedSelector>> selectors_;  // "ns/name"; guarded by mutex_
+  std::map<std::string, uint64_t> empty_since_;                             // "uid/revision" of a slice; guarded by mutex_
 };
 
 }  // namespace

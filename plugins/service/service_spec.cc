@@ -41,6 +41,10 @@ bool is_dns_name(std::string_view s) {
 bool needs_cluster_ip(const Value& spec) {
   return spec["type"].as_string("ClusterIP") != "ExternalName" && spec["clusterIP"].as_string() != "None";
 }
+bool reached_from_outside(const Value& spec) {
+  const std::string_view type = spec["type"].as_string("ClusterIP");
+  return type == "NodePort" || type == "LoadBalancer" || (type == "ClusterIP" && !spec["externalIPs"].empty());
+}
 bool needs_node_ports(const Value& spec) {
   const std::string_view type = spec["type"].as_string("ClusterIP");
   return type == "NodePort" || (type == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"].as_bool(true));
@@ -124,6 +128,18 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
     if (target.is_int() && (target.as_int() < 1 || target.as_int() > 65535))
       add("FieldValueInvalid", at + ".targetPort", "Invalid value: " + target.dump() + ": must be between 1 and 65535, inclusive");
   }
+  if (!spec["externalTrafficPolicy"].is_null() && !reached_from_outside(spec))
+    add("FieldValueInvalid", "spec.externalTrafficPolicy", "Invalid value: " + spec["externalTrafficPolicy"].dump() + ": may only be set for externally-accessible services");
+  const auto& outside = spec["externalIPs"].items();
+  for (size_t i = 0; i < outside.size(); ++i) {
+    const auto a = parse_ipv4(outside[i].as_string());
+    const std::string at = "spec.externalIPs[" + std::to_string(i) + "]", value = "Invalid value: " + outside[i].dump() + ": ";
+    if (!a) add("FieldValueInvalid", at, value + "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+    else if (*a == 0) add("FieldValueInvalid", at, value + "may not be unspecified (0.0.0.0)");
+    else if (*a >> 24 == 127) add("FieldValueInvalid", at, value + "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    else if (*a >> 16 == 0xA9FE) add("FieldValueInvalid", at, value + "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    else if (*a >> 28 == 0xE) add("FieldValueInvalid", at, value + "may not be a multicast address");
+  }
   if (!old.is_null()) {
     const Value& before = old["spec"];
     if (before["type"].as_string() != "ExternalName" && type != "ExternalName" && !before["clusterIP"].as_string().empty() &&
@@ -166,6 +182,14 @@ Result<void> allocate(Value& service, const Value& old, const Ranges& ranges, ui
   const Value& before = old["spec"];
   const Needs held = old.is_null() ? Needs{} : needs_of(old);
   const auto held_address = [&](const std::string& a) { return std::count(held.addresses.begin(), held.addresses.end(), a) > 0; };
+  // Fields that came with the old type and were left as they were go with it.
+  const auto left = [&](const char* field) { return !before[field].is_null() && before[field] == spec[field]; };
+  const std::string_view type = spec["type"].as_string("ClusterIP");
+  if (type == "ExternalName" && left("internalTrafficPolicy")) spec.erase("internalTrafficPolicy");
+  if (!reached_from_outside(spec) && left("externalTrafficPolicy")) spec.erase("externalTrafficPolicy");
+  if (type != "LoadBalancer")
+    for (const char* f : {"allocateLoadBalancerNodePorts", "loadBalancerClass"})
+      if (left(f)) spec.erase(f);
   const auto held_port = [&](const std::string& p) { return std::count(held.ports.begin(), held.ports.end(), p) > 0; };
 
   if (needs_cluster_ip(spec)) {
@@ -174,21 +198,21 @@ Result<void> allocate(Value& service, const Value& old, const Ranges& ranges, ui
     if (ip.empty()) {
       const uint32_t chosen = ranges.addresses.choose(random, [&](uint32_t a) { return taken("ipaddresses", ipv4_text(a)); });
       if (chosen == 0)
-        return Error(PINTLE_INTERNAL, "failed to allocate a serviceIP: the service range is full; delete Services or widen serviceCIDR");
+        return Error(PINTLE_INTERNAL, "Internal error occurred: failed to allocate a serviceIP: range is full");
       ip = ipv4_text(chosen);
     } else if (!held_address(ip)) {
       const auto a = parse_ipv4(ip);
       if (!a || !ranges.addresses.contains(*a))
-        return invalid(service, {{"FieldValueInvalid", "spec.clusterIPs", "Invalid value: [" + quoted(ip) + "]: failed to allocate IP " + ip +
-                                                                             ": the provided IP is not in the valid range of the service network"}});
+        return invalid(service, {{"FieldValueInvalid", "spec.clusterIPs", "Invalid value: [" + quoted(ip) + "]: failed to allocate IP " + ip + ": the provided IP (" + ip +
+                                                                             ") is not in the valid range. The range of valid IPs is " + ranges.addresses.text()}});
       if (taken("ipaddresses", ip))
         return invalid(service, {{"FieldValueInvalid", "spec.clusterIPs",
                                   "Invalid value: [" + quoted(ip) + "]: failed to allocate IP " + ip + ": provided IP is already allocated"}});
     }
     spec.set("clusterIP", ip);
     spec.set("clusterIPs", Value::array({ip}));
-  } else if (spec["type"].as_string() == "ExternalName") {
-    for (const char* f : {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "externalTrafficPolicy"}) spec.erase(f);
+  } else if (spec["type"].as_string() == "ExternalName" && !before.is_null() && before["clusterIP"] == spec["clusterIP"] && before["clusterIP"].as_string() != "None") {
+    for (const char* f : {"clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"}) spec.erase(f);
   }
 
   if (!spec["ports"].is_array()) return {};
@@ -199,7 +223,8 @@ Result<void> allocate(Value& service, const Value& old, const Ranges& ranges, ui
   for (size_t i = 0; i < ports.size(); ++i) {
     Value& p = ports[i];
     if (!needs_node_ports(spec)) {
-      p.erase("nodePort");
+      // What the Service had while its type was another goes; one that is asked for now is for the rules to refuse.
+      if (held_port(port_key(p)) || p["nodePort"].as_int() == 0) p.erase("nodePort");
       continue;
     }
     const std::string protocol = lower(p["protocol"].as_string("TCP"));
@@ -219,7 +244,7 @@ Result<void> allocate(Value& service, const Value& old, const Ranges& ranges, ui
         break;
       }
       if (p["nodePort"].as_int() == 0)
-        return Error(PINTLE_INTERNAL, "failed to allocate a nodePort: all of " + std::to_string(ranges.port_from) + "-" + std::to_string(ranges.port_to) + " are in use");
+        return Error(PINTLE_INTERNAL, "Internal error occurred: failed to allocate a nodePort: range is full");
     } else if (!held_port(port_key(p))) {
       const int64_t n = p["nodePort"].as_int();
       const std::string field = "spec.ports[" + std::to_string(i) + "].nodePort";

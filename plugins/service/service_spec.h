@@ -39,6 +39,7 @@ Result<void> allocate(json::Value& service, const json::Value& old, const Ranges
                       const std::function<bool(std::string_view kind, const std::string& name)>& taken);
 
 bool needs_cluster_ip(const json::Value& spec);  // not ExternalName, not headless
+bool reached_from_outside(const json::Value& spec);
 bool needs_node_ports(const json::Value& spec);  // NodePort, LoadBalancer
 Error invalid(const json::Value& service, const std::vector<Cause>& causes);
 

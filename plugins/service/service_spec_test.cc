@@ -84,7 +84,38 @@ TEST(ServiceSpec, AFullPortRangeSaysSo) {
   Value v = service(R"({"type":"NodePort","ports":[{"port":80}]})");
   const auto r = allocate(v, {}, small(), 1, [](std::string_view kind, const std::string&) { return kind == "nodeports"; });
   ASSERT_FALSE(r.ok());
-  EXPECT_NE(r.error().text.find("30000-30003"), std::string::npos);
+  EXPECT_EQ(r.error().text, "Internal error occurred: failed to allocate a nodePort: range is full");
+}
+
+TEST(ServiceSpec, AChangeOfTypeLetsGoOfWhatCameWithTheOldOne) {
+  Value old = service(R"({"type":"NodePort","ports":[{"port":80}]})");
+  ASSERT_TRUE(allocate(old, {}, small(), 5, kNothingTaken).ok());
+  Value now = old;
+  now.set("spec").set("type", "ClusterIP");
+  ASSERT_TRUE(allocate(now, old, small(), 5, kNothingTaken).ok());
+  EXPECT_TRUE(needs_of(now).ports.empty());
+  EXPECT_TRUE(now.at("spec.externalTrafficPolicy").is_null());
+  EXPECT_TRUE(validate_service(now, old).empty());
+  Value name = now;
+  name.set("spec").set("type", "ExternalName");
+  name.set("spec").set("externalName", "example.org");
+  ASSERT_TRUE(allocate(name, now, small(), 5, kNothingTaken).ok());
+  EXPECT_TRUE(name.at("spec.clusterIP").is_null());
+  EXPECT_TRUE(needs_of(name).addresses.empty());
+  EXPECT_TRUE(validate_service(name, now).empty());
+  Value back = name;
+  back.set("spec").set("type", "ClusterIP");
+  ASSERT_TRUE(allocate(back, name, small(), 5, kNothingTaken).ok());
+  EXPECT_EQ(needs_of(back).addresses.size(), 1u);
+}
+
+TEST(ServiceSpec, WhatTheTypeCannotHaveIsRefusedAndNotDropped) {
+  Value port = service(R"({"ports":[{"port":80,"nodePort":30001}]})");
+  ASSERT_TRUE(allocate(port, {}, small(), 5, kNothingTaken).ok());
+  EXPECT_EQ(validate_service(port, {}).at(0).field, "spec.ports[0].nodePort");
+  Value name = service(R"({"type":"ExternalName","externalName":"example.org","clusterIP":"10.0.0.9"})");
+  ASSERT_TRUE(allocate(name, {}, small(), 5, kNothingTaken).ok());
+  EXPECT_EQ(validate_service(name, {}).at(0).field, "spec.clusterIPs");
 }
 
 TEST(ServiceSpec, RulesNameTheField) {
@@ -100,6 +131,8 @@ TEST(ServiceSpec, RulesNameTheField) {
   EXPECT_EQ(fields(R"({"ports":[{"port":80},{"name":"b","port":80}]})"), "spec.ports[0].name:FieldValueRequired spec.ports[1]:FieldValueDuplicate ");
   EXPECT_EQ(fields(R"({"ports":[{"port":80,"nodePort":30000}]})"), "spec.ports[0].nodePort:FieldValueForbidden ");
   EXPECT_EQ(fields(R"({"clusterIP":"x","ports":[{"port":80}]})"), "spec.clusterIPs[0]:FieldValueInvalid ");
+  EXPECT_EQ(fields(R"({"externalIPs":["127.0.0.1","x","192.0.2.1"],"ports":[{"port":80}]})"), "spec.externalIPs[0]:FieldValueInvalid spec.externalIPs[1]:FieldValueInvalid ");
+  EXPECT_EQ(fields(R"({"externalTrafficPolicy":"Local","ports":[{"port":80}]})"), "spec.externalTrafficPolicy:FieldValueInvalid ");
   EXPECT_EQ(fields(R"({"type":"NodePort","clusterIP":"None","ports":[{"port":80}]})"), "spec.clusterIPs[0]:FieldValueInvalid ");
 }
 

@@ -1,10 +1,13 @@
 """A pintled of one's own for a test: started in a directory of its own on a free port, stopped by pid, removed without a trace.
 
 Binaries come from $PINTLE_BUILD (default build/release), kubectl from build/clients ($PINTLE_CLIENTS)."""
+import base64
+import http.client
 import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import time
@@ -49,7 +52,7 @@ plugins:
   node-agent:
     config: %(agent)s
   service-proxy: {config: {table: pintle-%(name)s}}
-  dns: {config: {port: 0, clusterIP: %(dns)s}}
+  dns: {config: %(dns_config)s}
 """
 
 
@@ -70,12 +73,13 @@ def wait(condition, timeout=30.0, what="the condition"):
 
 
 class Cluster:
-    def __init__(self, config=None, kind="sim", agent=None, name="e2e", kubectl="kubectl-1.35", extra=()):
+    def __init__(self, config=None, kind="sim", agent=None, dns_config=None, name="e2e", kubectl="kubectl-1.35", extra=()):
         self.dir = tempfile.mkdtemp(prefix=f"pintle-{name}-")
         self.data = os.path.join(self.dir, "data")
         self.kubectl_binary = os.path.join(CLIENTS, kubectl)
         self.extra = list(extra)
         self.process = None
+        self.tls = None
         self.log_path = os.path.join(self.dir, "pintled.log")
         text = config
         if text is None and kind == "sim":
@@ -83,7 +87,8 @@ class Cluster:
         elif text is None:
             dns = "10.97.0.10"
             config = {"runtime": "runtime.docker", "root": f"{self.dir}/agent", "clusterDNS": dns, **(agent or {})}
-            text = DOCKER % {"name": name, "cidr": "10.97.0.0/16", "dns": dns, "agent": json.dumps(config)}
+            text = DOCKER % {"name": name, "cidr": "10.97.0.0/16", "agent": json.dumps(config),
+                             "dns_config": json.dumps({"port": 0, "clusterIP": dns, **(dns_config or {})})}
         self.config = os.path.join(self.dir, "pintle.yaml")
         with open(self.config, "w") as f:
             f.write(text)
@@ -172,6 +177,28 @@ class Cluster:
 
     def apply(self, text, *args):
         return self.kubectl("apply", "-f", "-", *args, stdin=text)
+
+    def request(self, method, path, body=None, timeout=30):
+        """One request without kubectl, on a connection of its own: (code, decoded answer). OSError when there is nobody."""
+        if self.tls is None:
+            user = json.loads(self.kubectl("config", "view", "--raw", "-o", "json").out)
+            files = {}
+            for name, text in (("crt", user["users"][0]["user"]["client-certificate-data"]), ("key", user["users"][0]["user"]["client-key-data"])):
+                files[name] = os.path.join(self.dir, f"client.{name}")
+                with open(files[name], "wb") as f:
+                    f.write(base64.b64decode(text))
+            self.tls = ssl.create_default_context(cadata=base64.b64decode(user["clusters"][0]["cluster"]["certificate-authority-data"]).decode())
+            self.tls.load_cert_chain(files["crt"], files["key"])
+        host = self.url.split("//")[1]
+        connection = http.client.HTTPSConnection(host, timeout=timeout, context=self.tls)
+        try:
+            kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": kind, "Accept": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            return answer.status, json.loads(text) if text.startswith("{") else text
+        finally:
+            connection.close()
 
     def log_text(self):
         with open(self.log_path, errors="replace") as f:

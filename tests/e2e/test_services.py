@@ -1,54 +1,214 @@
-"""Services and names on real packets: nftables, Docker's bridge, its FORWARD rules."""
+"""Services on real packets: nftables, Docker's bridge, its FORWARD rules; with and without bridged traffic in the packet filter."""
 import http.client
 import json
+import os
+import socket
 import subprocess
+import time
 import unittest
 
 from cluster import wait
 from engine import SERVER, EngineTest
 
+BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+WEB = "mkdir -p /a /b; hostname > /a/index.html; echo admin-$(hostname) > /b/index.html; httpd -p 8080 -h /a; exec httpd -f -p 8081 -h /b"
+PORTS = [{"name": "web", "containerPort": 8080}]
 
-def fetch(host, port, timeout=3):
+
+def fetch(host, port=80, timeout=3):
     c = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         c.request("GET", "/", headers={"Connection": "close"})
-        return c.getresponse().read().decode()
+        return c.getresponse().read().decode().strip()
     finally:
         c.close()
 
 
-class Services(EngineTest):
-    options = {"kind": "docker", "name": "svc"}
+def nft(*args, check=True):
+    return subprocess.run(["nft", *args], capture_output=True, text=True, check=check).stdout
 
-    def test_services_and_names(self):
-        self.cluster.apply(json.dumps(self.deployment("svc", image=f"{SERVER}:1", replicas=2)))
-        self.k("rollout", "status", "deployment/svc", "--timeout=60s")
-        self.k("expose", "deployment", "svc", "--port=80", "--target-port=8080", "--type=NodePort")
-        service = self.cluster.get("service", "svc")
-        ip, node_port = service["spec"]["clusterIP"], service["spec"]["ports"][0]["nodePort"]
-        node_ip = [a["address"] for a in self.cluster.get("nodes")["items"][0]["status"]["addresses"] if a["type"] == "InternalIP"][0]
-        wait(lambda: fetch(ip, 80) == "1", 15, "the page at the cluster IP")
-        wait(lambda: fetch(node_ip, node_port) == "1", 15, "the page at the node port")
-        self.run_pods(self.pod("client", "sleep 1000"))
-        for name in (ip, "svc", "svc.default", "svc.default.svc.cluster.local"):
-            out = wait(lambda n=name: self.sh("client", f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc {n} 80", check=False).out, 15, f"the page at {name}")
-            self.assertTrue(out.endswith("1"), out)
-        # A pod reaches itself through its Service.
-        self.k("scale", "deployment", "svc", "--replicas=0")
-        self.run_pods(self.pod("self", "mkdir -p /www; echo me > /www/index.html; exec httpd -f -p 8080 -h /www", labels={"app": "svc"}))
-        wait(lambda: "me" in self.sh("self", "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 2 svc 80", check=False).out, 30, "a pod reaching itself")
-        # The node port from another host: a network namespace with a link of its own.
-        try:
-            for command in ("ip netns add pintle-e2e", "ip link add pe2e0 type veth peer name pe2e1 netns pintle-e2e", "ip addr add 10.98.0.1/24 dev pe2e0",
-                            "ip link set pe2e0 up", "ip -n pintle-e2e addr add 10.98.0.2/24 dev pe2e1", "ip -n pintle-e2e link set pe2e1 up",
-                            "ip -n pintle-e2e route add default via 10.98.0.1"):
-                subprocess.run(command.split(), check=True)
-            out = subprocess.run(["ip", "netns", "exec", "pintle-e2e", "curl", "-fsS", "-m", "5", f"http://10.98.0.1:{node_port}/"], capture_output=True, text=True)
-            self.assertEqual(out.stdout, "me\n", out.stderr)
-        finally:
-            subprocess.run(["ip", "netns", "del", "pintle-e2e"])
-        self.k("delete", "pod", "self", "client", "--now")
-        self.k("delete", "deployment,service", "svc")
+
+class OtherHost:
+    """A network namespace with a link to this one: another machine, as far as packets know."""
+
+    def __init__(self, name, network):
+        self.name, self.here, self.there = name, f"{network}.1", f"{network}.2"
+        link = name[-9:]
+        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)  # of a run that was cut off
+        for command in (f"ip netns add {name}", f"ip link add {link}h type veth peer name {link}n netns {name}", f"ip addr add {self.here}/24 dev {link}h",
+                        f"ip link set {link}h up", f"ip -n {name} addr add {self.there}/24 dev {link}n", f"ip -n {name} link set {link}n up",
+                        f"ip -n {name} link set lo up", f"ip -n {name} route add default via {self.here}"):
+            subprocess.run(command.split(), check=True)
+
+    def run(self, *command):
+        return subprocess.run(["ip", "netns", "exec", self.name, *command], capture_output=True, text=True)
+
+    def remove(self):
+        subprocess.run(["ip", "netns", "del", self.name], check=True)
+
+
+class ServiceTest(EngineTest):
+    def service(self, name, selector=None, ports=None, **spec):
+        """Makes a Service that is removed after the test; returns its spec."""
+        spec = {"ports": ports or [{"port": 80, "targetPort": 8080}], **({"selector": selector} if selector else {}), **spec}
+        self.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}))
+        self.addCleanup(self.k, "delete", "service", name)
+        return self.cluster.get("service", name)["spec"]
+
+    def node_ip(self):
+        return [a["address"] for a in self.cluster.get("nodes")["items"][0]["status"]["addresses"] if a["type"] == "InternalIP"][0]
+
+    def get_from(self, pod, host, port=80):
+        """The last line of the answer, or what went wrong."""
+        out = self.sh(pod, f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {host} {port}", check=False)
+        return out.out.strip().split("\n")[-1].strip() or out.all
+
+
+class Packets(ServiceTest):
+    options = {"kind": "docker", "name": "svc"}
+    bridge_filter = "1"
+
+    @classmethod
+    def setUpClass(cls):
+        if os.path.exists(BRIDGE_FILTER):
+            with open(BRIDGE_FILTER) as f:
+                before = f.read()
+            cls.addClassCleanup(cls.set_bridge_filter, before)
+            cls.set_bridge_filter(cls.bridge_filter)
+        super().setUpClass()
+        cls.host = OtherHost("pintle-" + cls.options["name"], "10.98.0")
+        cls.addClassCleanup(cls.host.remove)
+        self = cls()
+        self.run_pods(*[self.pod(n, WEB, labels={"app": "web", "name": n}, ports=PORTS) for n in ("a", "b")], self.pod("client", "exec sleep 10000"))
+
+    @staticmethod
+    def set_bridge_filter(value):
+        with open(BRIDGE_FILTER, "w") as f:
+            f.write(value)
+
+    def runTest(self):
+        """The instance that makes the pods is no test."""
+
+    def test_several_ports_from_everywhere(self):
+        spec = self.service("web", {"app": "web"}, [{"name": "http", "port": 80, "targetPort": "web"}, {"name": "admin", "port": 81, "targetPort": 8081}], type="NodePort")
+        ip, node, ports = spec["clusterIP"], self.node_ip(), [p["nodePort"] for p in spec["ports"]]
+        wait(lambda: {fetch(ip) for _ in range(20)} == {"a", "b"}, 20, "both pods at the cluster IP from the host")
+        self.assertIn(fetch(ip, 81), ("admin-a", "admin-b"))
+        self.assertIn(fetch(node, ports[0]), ("a", "b"))
+        self.assertIn(fetch(node, ports[1]), ("admin-a", "admin-b"))
+        for host, port in ((ip, 80), (node, ports[0])):
+            for pod in ("client", "a"):
+                self.assertEqual({self.get_from(pod, host, port) for _ in range(4)} - {"a", "b"}, set(), f"{pod} to {host}:{port}")
+        for _ in range(5):
+            out = self.host.run("curl", "-fsS", "-m", "5", f"http://{self.host.here}:{ports[0]}/")
+            self.assertIn(out.stdout.strip(), ("a", "b"), out.stderr)
+
+    def test_a_pod_reaches_itself(self):
+        spec = self.service("self", {"name": "a"}, type="NodePort")
+        wait(lambda: fetch(spec["clusterIP"]) == "a", 20, "the Service")
+        for host, port in ((spec["clusterIP"], 80), ("self", 80), (self.node_ip(), spec["ports"][0]["nodePort"])):
+            self.assertEqual(self.get_from("a", host, port), "a", f"at {host}:{port}")
+
+    def test_without_endpoints_it_is_refused_at_once(self):
+        spec = self.service("empty", {"app": "nobody"}, type="NodePort")
+        port = spec["ports"][0]["nodePort"]
+        wait(lambda: spec["clusterIP"] in nft("list", "set", "ip", "pintle-svc" if self.bridge_filter == "1" else "pintle-svc0", "refused-ips"), 20, "the rule")
+        for host, p in ((spec["clusterIP"], 80), (self.node_ip(), port)):
+            begun = time.monotonic()
+            with self.assertRaises(ConnectionRefusedError):
+                fetch(host, p)
+            self.assertLess(time.monotonic() - begun, 1)
+        self.assertIn("refused", self.get_from("client", spec["clusterIP"]))
+
+
+class PacketsPastTheFilter(Packets):
+    """Bridged traffic does not pass the packet filter: replies on one bridge would not come back through us."""
+    options = {"kind": "docker", "name": "svc0"}
+    bridge_filter = "0"
+
+
+class Kinds(ServiceTest):
+    options = {"kind": "docker", "name": "kinds"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        self = cls()
+        self.run_pods(*[self.pod(n, WEB, labels={"app": "web", "name": n}, ports=PORTS) for n in ("a", "b")], self.pod("client", "exec sleep 10000"))
+
+    def runTest(self):
+        """The instance that makes the pods is no test."""
+
+    def test_affinity_holds_while_endpoints_come(self):
+        ip = self.service("sticky", {"app": "web"}, sessionAffinity="ClientIP")["clusterIP"]
+        wait(lambda: fetch(ip) in ("a", "b"), 20, "the Service")
+        first = fetch(ip)
+        self.assertEqual({fetch(ip) for _ in range(20)}, {first})
+        self.run_pods(self.pod("c", WEB, labels={"app": "web"}))
+        self.addCleanup(self.k, "delete", "pod", "c", "--now")
+        self.endpoints_are("sticky", 3)
+        wait(lambda: self.pod_ip("c") in nft("list", "table", "ip", "pintle-kinds"), 10, "the third endpoint")
+        self.assertEqual({fetch(ip) for _ in range(20)}, {first})
+
+    def test_udp_flows_follow_the_endpoints(self):
+        answers = lambda n: self.pod(n, ["/server", "5353", n], labels={"app": "udp"}, image=f"{SERVER}:1")
+        self.run_pods(answers("u1"))
+        ip = self.service("udp", {"app": "udp"}, [{"port": 53, "targetPort": 5353, "protocol": "UDP"}])["clusterIP"]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.3)
+            s.connect((ip, 53))
+
+            def ask():
+                s.send(b"x\n")
+                return s.recv(100).decode().strip()
+
+            wait(lambda: ask() == "u1", 20, "an answer by UDP")
+            self.run_pods(answers("u2"))
+            self.endpoints_are("udp", 2)
+            self.k("label", "pod", "u1", "app-")  # it lives on, but serves no more
+            wait(lambda: ask() == "u2", 10, "the answer of the next pod to the same socket")
+        self.k("delete", "pod", "u1", "u2", "--now")
+
+    def test_own_endpoints(self):
+        a = self.pod_ip("a")
+        ip = self.service("mirrored")["clusterIP"]
+        self.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "mirrored"}, "subsets": [{"addresses": [{"ip": a}], "ports": [{"port": 8080}]}]}))
+        wait(lambda: fetch(ip) == "a", 20, "the hand-made Endpoints")
+        self.k("delete", "endpoints", "mirrored")
+        wait(lambda: not self.cluster.get("endpointslices", "-l", "kubernetes.io/service-name=mirrored")["items"], 10, "the mirror's end")
+        ip = self.service("sliced", ports=[{"name": "x", "port": 80}])["clusterIP"]
+        self.cluster.apply(json.dumps({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "own", "labels": {"kubernetes.io/service-name": "sliced"}},
+                                       "addressType": "IPv4", "ports": [{"name": "x", "port": 8080}], "endpoints": [{"addresses": [a]}]}))
+        self.addCleanup(self.k, "delete", "endpointslice", "own")
+        wait(lambda: fetch(ip) == "a", 20, "the hand-made slice")
+
+    def test_external_addresses(self):
+        self.service("ext", {"app": "web"}, externalIPs=["10.98.77.7"])
+        wait(lambda: fetch("10.98.77.7") in ("a", "b"), 20, "the external address")
+        self.service("rival", {"app": "web"}, externalIPs=["10.98.77.7"])
+        wait(lambda: "Service default/rival cannot have 10.98.77.7 . tcp . 80" in self.cluster.log_text(), 10, "the word about the conflict")
+        self.assertIn(fetch("10.98.77.7"), ("a", "b"))
+
+    def test_what_is_not_acted_upon_is_said(self):
+        r = self.cluster.apply(json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "lb"},
+                                           "spec": {"type": "LoadBalancer", "ports": [{"port": 80, "targetPort": 8080}], "selector": {"app": "web"},
+                                                    "loadBalancerSourceRanges": ["10.0.0.0/8"], "trafficDistribution": "PreferClose"}}))
+        self.addCleanup(self.k, "delete", "service", "lb")
+        for field in ("spec.loadBalancerSourceRanges", "spec.trafficDistribution"):
+            self.assertIn(field, r.all)
+        port = self.cluster.get("service", "lb")["spec"]["ports"][0]["nodePort"]
+        wait(lambda: fetch(self.node_ip(), port) in ("a", "b"), 20, "the node port of the load balancer")
+        self.assertIn("has no load balancer", self.k("get", "events", "--field-selector", "involvedObject.name=lb").out)
+
+    def test_unready_pods(self):
+        pod = self.pod("slow", WEB, labels={"app": "slow"})
+        pod["spec"]["containers"][0]["readinessProbe"] = {"exec": {"command": ["false"]}}
+        self.cluster.apply(json.dumps(pod))
+        self.addCleanup(self.k, "delete", "pod", "slow", "--now")
+        ip = self.service("early", {"app": "slow"}, publishNotReadyAddresses=True)["clusterIP"]
+        wait(lambda: fetch(ip) == "slow", 40, "a pod that is not ready but published")
+        strict = self.service("strict", {"app": "slow"})["clusterIP"]
+        wait(lambda: strict in nft("list", "set", "ip", "pintle-kinds", "refused-ips"), 10, "the refusal")
 
 
 if __name__ == "__main__":

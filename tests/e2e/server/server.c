@@ -1,6 +1,6 @@
 /* The web server of the rolling-update test. It behaves as badly as a good server may: on SIGTERM it closes its listener at once, finishes the
  * requests it has and exits; there is no sleep anywhere. Keep-alive connections are answered with "Connection: close" once it is ending and are closed when
- * they are idle. One thread, poll(). Usage: server PORT VERSION */
+ * they are idle. Datagrams to the same port are answered with the version too. One thread, poll(). Usage: server PORT VERSION */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -34,12 +34,15 @@ int main(int argc, char** argv) {
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[1]))};
   if (bind(listener, (struct sockaddr*)&address, sizeof address) != 0 || listen(listener, 512) != 0) return 1;
+  int datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+  if (bind(datagrams, (struct sockaddr*)&address, sizeof address) != 0) return 1;
   int ending = 0;
   while (!ending || count > 0) {
-    struct pollfd fds[kMax + 2];
+    struct pollfd fds[kMax + 3];
     int n = 0;
     fds[n++] = (struct pollfd){wake[0], POLLIN, 0};
     fds[n++] = (struct pollfd){ending ? -1 : listener, POLLIN, 0};
+    fds[n++] = (struct pollfd){datagrams, POLLIN, 0};
     const int connections_polled = count;
     for (int i = 0; i < count; ++i) fds[n++] = (struct pollfd){connections[i].fd, POLLIN, 0};
     if (poll(fds, (nfds_t)n, ending ? 200 : -1) == 0) break; /* nothing is in hand any more */
@@ -57,8 +60,15 @@ int main(int argc, char** argv) {
         connections[count++].used = 0;
       }
     }
+    if (fds[2].revents & POLLIN) {
+      char question[512];
+      struct sockaddr_in from;
+      socklen_t size = sizeof from;
+      if (recvfrom(datagrams, question, sizeof question, 0, (struct sockaddr*)&from, &size) >= 0)
+        (void)!sendto(datagrams, argv[2], strlen(argv[2]), 0, (struct sockaddr*)&from, size);
+    }
     for (int i = connections_polled - 1; i >= 0; --i) {
-      if (!(fds[i + 2].revents & (POLLIN | POLLHUP | POLLERR))) continue;
+      if (!(fds[i + 3].revents & (POLLIN | POLLHUP | POLLERR))) continue;
       const ssize_t got = read(connections[i].fd, connections[i].in + connections[i].used, sizeof connections[i].in - connections[i].used - 1);
       int done = got <= 0;
       if (!done) {
