@@ -57,6 +57,14 @@ class Adder final : public Callee {
  private:
   uint64_t sum_ = 0;
 };
+// A second one: with a single class the compiler would guess it and call directly.
+class Mixer final : public Callee {
+ public:
+  uint64_t call(uint64_t n) override { return mix_ ^= n; }
+
+ private:
+  uint64_t mix_ = 0;
+};
 uint64_t add(void* context, uint64_t n) { return *static_cast<uint64_t*>(context) += n; }
 
 // The compiler knows nothing of the value any more.
@@ -110,7 +118,8 @@ class BenchInstance {
 void guard(const Options& o) {
   const size_t count = o.number("count", 20'000'000);
   Adder adder;
-  Callee* callee = &adder;
+  Mixer mixer;
+  Callee* callee = count == 1 ? static_cast<Callee*>(&mixer) : &adder;
   const auto virtual_start = Clock::now();
   for (size_t i = 0; i < count; ++i) {
     forget(callee);
