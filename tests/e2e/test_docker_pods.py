@@ -185,7 +185,7 @@ dd: error writing '/memory/big': No space left on device
         hosts = self.shell("shared", "cat /etc/hosts", "peer")
         self.assertIn("seven", hosts)
         self.assertIn("box.sub.default.svc.cluster.local", hosts)
-        links = {c: self.shell("shared", "readlink /proc/self/ns/net /proc/self/ns/ipc", c) for c in ("main", "peer")}
+        links = {c: self.shell("shared", "readlink /proc/self/ns/net; readlink /proc/self/ns/ipc", c) for c in ("main", "peer")}
         self.assertEqual(links["main"], links["peer"])
         self.k("delete", "pod", "shared", "--now", "--wait=false")
 
