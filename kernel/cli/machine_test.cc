@@ -121,6 +121,12 @@ TEST_F(MachineTest, ADirectoryWithoutADatabaseOfOursIsNeverDeleted) {
   EXPECT_FALSE(kernel::may_be_data_directory(root_));
 }
 
+TEST_F(MachineTest, ANodeAgentsFilesAreNoForeignOnes) {
+  fs::create_directories(root_ + "/node/pods");
+  EXPECT_TRUE(kernel::may_be_data_directory(root_));
+  EXPECT_FALSE(kernel::is_data_directory(root_));
+}
+
 TEST_F(MachineTest, ADataDirectoryOfOursIsDeletedAndALinkToOneIsNotFollowed) {
   fs::create_directories(root_ + "/d");
   ASSERT_TRUE(kernel::write_file(root_ + "/d/store.db", "x"));

@@ -21,7 +21,7 @@ bool may_be_data_directory(const std::string& path) {
   if (!fs::exists(path, code)) return true;
   if (!fs::is_directory(path, code)) return false;
   // What cannot be looked into is refused by whoever opens it, with the system's own reason.
-  return is_data_directory(path) || holds(path, "pintled.lock") || holds(path, "pintle.lock") || fs::is_empty(path, code) || code;
+  return is_data_directory(path) || holds(path, "node/pods") || holds(path, "pintled.lock") || holds(path, "pintle.lock") || fs::is_empty(path, code) || code;
 }
 
 }  // namespace pintle::kernel

@@ -1,4 +1,4 @@
-"""A host of a test's own: process, network and mount namespaces with a /run and a /var/lib/docker that nobody else uses, on the files of this machine.
+"""A host of a test's own: process, network and mount namespaces with a /run, a /var/lib/docker and a /var/lib/pintle that nobody else uses, on the files of this machine.
 Whatever a program leaves behind there can be seen, and nothing of this machine gets in its way."""
 import os
 import shutil
@@ -22,7 +22,16 @@ while True:
 SETUP = """
 set -e
 mount -t tmpfs tmpfs /run
-mkdir -p /run/lock /run/netns /var/lib/docker
+mkdir -p /run/lock /run/netns /run/machine
+mount --rbind /var/lib /run/machine
+mount -t tmpfs tmpfs /var/lib
+for entry in /run/machine/*/; do
+  name=$(basename "$entry")
+  case $name in docker|containerd|pintle) continue ;; esac
+  mkdir "/var/lib/$name"
+  mount --bind "$entry" "/var/lib/$name"
+done
+mkdir /var/lib/docker
 mount --bind "$1" /var/lib/docker
 ip link set lo up
 ip link add eth0 type veth peer name eth0-peer
