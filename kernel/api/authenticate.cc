@@ -6,11 +6,10 @@
 #include <fstream>
 
 #include "pintle/if/admission.h"
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
-
-constexpr uint64_t kSecond = 1000000000;
 
 // One CSV line; fields may be quoted.
 std::vector<std::string> csv(const std::string& line) {

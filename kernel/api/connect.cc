@@ -17,8 +17,8 @@ namespace {
 constexpr uint32_t kConnectHook = 6;
 constexpr uint64_t kHookTimeout = 10ull * 1000000000;
 constexpr uint64_t kHeaderAfter = 200ull * 1000000;  // a quiet stream answers with its header then
-constexpr size_t kHigh = 256 << 10;
-constexpr size_t kLow = 64 << 10;
+constexpr size_t kAnswerHigh = 256 << 10;
+constexpr size_t kAnswerLow = 64 << 10;
 
 json::Value query_value_object(const std::vector<std::pair<std::string, std::string>>& query) {
   json::Value out = json::Value::object();
@@ -86,8 +86,8 @@ class TextStream : public std::enable_shared_from_this<TextStream> {
   bool part(std::string_view data) {
     const std::lock_guard lock(mutex_);
     if (done_ || ex_->gone() || !begin()) return true;  // nobody listens any more: swallowed
-    if (ex_->out->queued() > kHigh) {
-      ex_->out->on_drained(kLow, [weak = weak_from_this()] {
+    if (ex_->out->queued() > kAnswerHigh) {
+      ex_->out->on_drained(kAnswerLow, [weak = weak_from_this()] {
         auto self = weak.lock();
         if (!self) return;
         self->executor_.post([self] {  // it may run inside part()

@@ -11,7 +11,7 @@ constexpr uint64_t kTimeout = 1000000000;
 constexpr uint64_t kRulesFor = 10ull * 1000000000;
 constexpr uint64_t kBreakFor = 5ull * 1000000000;
 constexpr int kBreakAfter = 5;
-enum : uint32_t { kDescribe, kMutate, kValidate };
+enum : uint32_t { kDescribeAdmission, kMutateAdmission, kValidateAdmission };
 
 bool holds(const json::Value& list, std::string_view value) {
   if (!list.is_array()) return true;
@@ -26,7 +26,7 @@ Async<ApiPipeline::AdmissionRules> ApiPipeline::admission_rules(std::string slot
     const auto at = admission_.find(slot);
     if (at != admission_.end() && at->second.until > executor_.now()) co_return at->second;
   }
-  Result<std::string> reply = co_await call(slot, PINTLE_ADMISSION, kDescribe, "{}", kTimeout);
+  Result<std::string> reply = co_await call(slot, PINTLE_ADMISSION, kDescribeAdmission, "{}", kTimeout);
   const std::lock_guard lock(mutex_);
   AdmissionRules& rules = admission_[slot];
   if (reply) {
@@ -72,7 +72,7 @@ Async<Result<void>> ApiPipeline::admit(OpRef op, bool mutate, const char* operat
       ask.set("object", object);
       if (old) ask.set("oldObject", *old);
       ask.set("dryRun", op->dry_run);
-      reply = co_await call(slot, PINTLE_ADMISSION, mutate ? kMutate : kValidate, ask.dump(), kTimeout);
+      reply = co_await call(slot, PINTLE_ADMISSION, mutate ? kMutateAdmission : kValidateAdmission, ask.dump(), kTimeout);
       const std::lock_guard lock(mutex_);
       Breaker& breaker = breakers_[slot];
       if (reply) {

@@ -8,8 +8,8 @@ namespace {
 
 constexpr size_t kWhole = 256 << 10;    // smaller answers are sent in one piece
 constexpr size_t kChunk = 64 << 10;
-constexpr size_t kHigh = 512 << 10;     // queued for the client: wait
-constexpr size_t kLow = 128 << 10;
+constexpr size_t kListHigh = 512 << 10;     // queued for the client: wait
+constexpr size_t kListLow = 128 << 10;
 constexpr size_t kStep = 250;           // objects per round of conversion or table cells
 
 std::string quoted(const std::string& s) {
@@ -40,7 +40,7 @@ Wait<bool> drained(ExchangeRef ex) {
       if (!once->exchange(true)) done(room);
     };
     ex->on_gone([tell] { tell(false); });
-    ex->out->on_drained(kLow, [tell] { tell(true); });
+    ex->out->on_drained(kListLow, [tell] { tell(true); });
   });
 }
 
@@ -108,7 +108,7 @@ Async<bool> send_list(Pipeline& pipeline, HookCaller& hooks, Executor& executor,
       std::string piece = gzip ? gzip->add(buffer, false) : std::move(buffer);
       buffer = std::string();
       if (piece.empty()) continue;
-      if (ex->out->write(std::make_shared<const std::string>(std::move(piece))) > kHigh) {
+      if (ex->out->write(std::make_shared<const std::string>(std::move(piece))) > kListHigh) {
         const bool room = co_await drained(ex);
         if (!room) co_return false;
       }

@@ -11,6 +11,7 @@
 #include "kernel/api/object_text.h"
 #include "kernel/api/rest_state.h"
 #include "kernel/api/status.h"
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
@@ -19,7 +20,6 @@ constexpr size_t kHigh = 256 << 10;
 constexpr size_t kLow = 64 << 10;
 constexpr size_t kTake = 256;
 constexpr size_t kInitialStep = 100;
-constexpr uint64_t kSecond = 1000000000;
 
 struct WatchRequest {
   bool initial = false;       // send the state first

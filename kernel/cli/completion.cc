@@ -5,7 +5,7 @@
 namespace pintle::cli {
 namespace {
 
-std::string quoted(const std::string& text) {
+std::string shell_word(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out + "'";
@@ -34,13 +34,13 @@ std::string for_bash(const std::vector<Command>& commands) {
   std::string first, seconds, options;
   for (const auto& [word, second] : words_of(commands)) {
     first += (first.empty() ? "" : " ") + word;
-    if (!second.empty()) seconds += "    " + word + ") second=" + quoted(second) + " ;;\n";
+    if (!second.empty()) seconds += "    " + word + ") second=" + shell_word(second) + " ;;\n";
   }
-  for (const Command& c : commands) options += "    " + quoted(c.name) + ") options=" + quoted(options_of(c)) + " ;;\n";
+  for (const Command& c : commands) options += "    " + shell_word(c.name) + ") options=" + shell_word(options_of(c)) + " ;;\n";
   return "_pintle() {\n"
          "  local cur=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} second= options=\n"
          "  COMPREPLY=()\n"
-         "  if [[ $COMP_CWORD -eq 1 ]]; then COMPREPLY=($(compgen -W " + quoted(first) + " -- \"$cur\")); return; fi\n"
+         "  if [[ $COMP_CWORD -eq 1 ]]; then COMPREPLY=($(compgen -W " + shell_word(first) + " -- \"$cur\")); return; fi\n"
          "  case $command in\n" + seconds + "  esac\n"
          "  if [[ -n $second ]]; then\n"
          "    if [[ $COMP_CWORD -eq 2 ]]; then COMPREPLY=($(compgen -W \"$second\" -- \"$cur\")); return; fi\n"
@@ -61,15 +61,15 @@ std::string for_fish(const std::vector<Command>& commands) {
     const std::string first = name.substr(0, space), second = space == std::string::npos ? "" : name.substr(space + 1);
     std::string when = "__fish_seen_subcommand_from " + first;
     if (second.empty()) {
-      out += "complete -c pintle -n __fish_use_subcommand -a " + first + " -d " + quoted(c.summary) + "\n";
+      out += "complete -c pintle -n __fish_use_subcommand -a " + first + " -d " + shell_word(c.summary) + "\n";
     } else {
       if (!named[first]) out += "complete -c pintle -n __fish_use_subcommand -a " + first + "\n";
-      out += "complete -c pintle -n " + quoted(when) + " -a " + second + " -d " + quoted(c.summary) + "\n";
+      out += "complete -c pintle -n " + shell_word(when) + " -a " + second + " -d " + shell_word(c.summary) + "\n";
       when += "; and __fish_seen_subcommand_from " + second;
     }
     named[first] = true;
     for (const Option& o : c.options)
-      out += "complete -c pintle -n " + quoted(when) + " -l " + std::string(o.name + 2) + (*o.value ? " -r -F" : "") + " -d " + quoted(o.help) + "\n";
+      out += "complete -c pintle -n " + shell_word(when) + " -l " + std::string(o.name + 2) + (*o.value ? " -r -F" : "") + " -d " + shell_word(o.help) + "\n";
   }
   return out;
 }

@@ -23,7 +23,7 @@ namespace pintle::cli {
 namespace {
 
 constexpr int kFirstPauseMs = 100, kLongestPauseMs = 30000, kHealthyMs = 60000, kStopMs = 30000;
-constexpr int kUsage = 2, kInUse = 3;  // pintled's exit codes that a restart does not mend
+constexpr int kUsage = 2;  // pintled's exit codes that a restart does not mend
 
 void say(int fd, const std::string& text) {
   if (fd >= 0) (void)!write(fd, text.data(), text.size());

@@ -15,6 +15,9 @@
 
 namespace pintle::cli {
 
+// The exit code of a pintled whose data directory another one holds.
+inline constexpr int kInUse = 3;
+
 struct Supervised {
   std::string data;                    // its supervisor.lock and log/ lie there; it exists
   std::vector<std::string> command;    // program and arguments, without --print-ready-fd

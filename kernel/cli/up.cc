@@ -23,7 +23,7 @@ namespace pintle::cli {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int kReadyMs = 60000, kNodesMs = 60000, kInUse = 3;
+constexpr int kReadyMs = 60000, kNodesMs = 60000;
 
 bool any_port(const std::string& address) { return address.size() > 2 && address.compare(address.size() - 2, 2, ":0") == 0; }
 

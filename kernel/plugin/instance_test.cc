@@ -7,11 +7,10 @@
 #include "kernel/plugin/testing.h"
 #include "kernel/run/simulated_executor.h"
 #include "pintle/if/stream.h"
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
-
-constexpr uint64_t kSecond = 1000000000;
 
 class InstanceTest : public ::testing::Test {
  protected:

@@ -13,11 +13,12 @@
 #include "kernel/plugin/process.h"
 #include "kernel/plugin/proxy_calls.h"
 #include "kernel/plugin/proxy_services.h"
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
 
-constexpr uint64_t kMillisecond = 1000000, kSecond = 1000000000;
+constexpr uint64_t kMillisecond = 1000000;
 constexpr uint64_t kExitNs = 2 * kSecond;  // from the last answer, or the end of the connection, to the end of the process
 constexpr uint64_t kGraceNs = 500 * kMillisecond;  // the other side keeps the same deadlines and answers better
 constexpr uint64_t kLevelNs = kSecond;

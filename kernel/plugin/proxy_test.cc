@@ -18,11 +18,10 @@
 #include "pintle/if/scheduler.h"
 #include "pintle/if/stream.h"
 #include "pintle/plugin.h"
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
-
-constexpr uint64_t kSecond = 1000000000;
 
 // A value that another thread sets.
 template <class T>

@@ -8,11 +8,10 @@
 #include "kernel/plugin/testing.h"
 #include "kernel/run/thread_executor.h"
 #include "pintle/if/stream.h"
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
-
-constexpr uint64_t kSecond = 1000000000;
 
 // Waits with a deadline for what other threads do.
 class Signal {

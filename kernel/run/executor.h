@@ -9,6 +9,9 @@
 
 namespace pintle::kernel {
 
+// Times and delays are nanoseconds.
+inline constexpr uint64_t kSecond = 1'000'000'000;
+
 using Task = std::function<void()>;
 using TimerId = uint64_t;  // 0 = none
 

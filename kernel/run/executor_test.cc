@@ -9,12 +9,12 @@
 
 #include "kernel/run/simulated_executor.h"
 #include "kernel/run/thread_executor.h"
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
 
 constexpr uint64_t kMillisecond = 1'000'000;
-constexpr uint64_t kSecond = 1'000'000'000;
 
 // Counts down to zero; wait() gives up after 30 s.
 class Countdown {

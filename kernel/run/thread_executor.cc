@@ -18,11 +18,10 @@
 #include <thread>
 #include <unordered_map>
 #include <vector>
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
-
-constexpr uint64_t kSecond = 1'000'000'000;
 
 uint64_t read_clock(clockid_t id) {
   timespec t{};

@@ -3,12 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "kernel/run/simulated_executor.h"
+#include "kernel/run/executor.h"
 
 namespace pintle::kernel {
 namespace {
 
 using Keys = std::vector<std::string>;
-constexpr uint64_t kMs = 1000000, kSecond = 1000 * kMs;
+constexpr uint64_t kMs = 1000000;
 
 class WorkQueueTest : public ::testing::Test {
  protected:

@@ -12,8 +12,6 @@
 namespace pintle::core {
 namespace {
 
-constexpr uint64_t kSecond = 1000000000;
-
 json::Value parse(const std::string& text) {
   const json::ParseResult r = json::parse(text);
   EXPECT_TRUE(r.ok) << r.error;

@@ -11,7 +11,6 @@ namespace {
 constexpr const char* kNotReady = "node.kubernetes.io/not-ready";
 constexpr const char* kUnreachable = "node.kubernetes.io/unreachable";
 constexpr const char* kUnschedulable = "node.kubernetes.io/unschedulable";
-constexpr uint64_t kSecond = 1000000000;
 constexpr uint64_t kBurial = 40 * kSecond;  // how long a missing node is waited for
 
 const json::Value& condition(const json::Value& object, std::string_view type) {
@@ -204,7 +203,7 @@ void NodeLifecycle::settle_pods(const json::Value& node, const json::Value& read
       Op op = Op::merge("pods", ns, pod_name, json::Value::object({{"status", json::Value::object({{"conditions", conditions}})}}), "status");
       op.if_revision = stored.revision();
       ops.push_back(std::move(op));
-      again_ns = std::min(again_ns, kSecond);
+      again_ns = std::min<uint64_t>(again_ns, kSecond);
     }
     if (pod["metadata"].contains("deletionTimestamp")) continue;
     for (const auto& taint : evictions) {
@@ -248,7 +247,7 @@ void NodeLifecycle::reconcile(const std::string& name, Answered answered) {
     op.if_revision = stored->revision();
     return host_.commit({op}, [answered = std::move(answered)](CommitResult r) { answered(trouble(r).value_or(after(kSecond))); });
   }
-  const uint64_t again = silent >= grace_ ? 5 * kSecond : std::min(grace_ - silent, 10 * kSecond);
+  const uint64_t again = silent >= grace_ ? 5 * kSecond : std::min<uint64_t>(grace_ - silent, 10 * kSecond);
   settle_pods(node, ready, again, std::move(answered));
 }
 

@@ -1,15 +1,11 @@
 #include "plugins/core/objects.h"
 
 #include <gtest/gtest.h>
+#include "plugins/core/parse_test.h"
 
 namespace pintle::core {
 namespace {
 
-json::Value parse(const char* text) {
-  const json::ParseResult r = json::parse(text);
-  EXPECT_TRUE(r.ok) << r.error;
-  return r.value;
-}
 std::string lines(const Causes& causes) {
   std::string out;
   for (const auto& c : causes.list().items())

@@ -9,8 +9,6 @@
 namespace pintle::core {
 namespace {
 
-constexpr const char* kContainerLists[] = {"initContainers", "containers"};
-
 std::string_view default_pull_policy(std::string_view image) {
   if (image.find('@') != std::string_view::npos) return "IfNotPresent";
   const size_t slash = image.rfind('/');

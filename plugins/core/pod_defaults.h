@@ -8,6 +8,9 @@
 
 namespace pintle::core {
 
+// The fields of a PodSpec that hold containers, in the order in which they start.
+inline constexpr const char* kContainerLists[] = {"initContainers", "containers"};
+
 // Wherever a PodSpec occurs (also in templates): emptyDir for volumes without a source, imagePullPolicy by tag,
 // host ports under hostNetwork, the old name of serviceAccountName.
 void default_pod_spec(json::Value& spec);

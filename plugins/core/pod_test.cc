@@ -3,15 +3,10 @@
 #include "plugins/core/pod_defaults.h"
 #include "plugins/core/pod_deletion.h"
 #include "plugins/core/pod_validation.h"
+#include "plugins/core/parse_test.h"
 
 namespace pintle::core {
 namespace {
-
-json::Value parse(const char* text) {
-  const json::ParseResult r = json::parse(text);
-  EXPECT_TRUE(r.ok) << r.error;
-  return r.value;
-}
 
 // "field: message" of all causes, one a line.
 std::string problems(const json::Value& spec) {

@@ -2,10 +2,10 @@
 
 #include <set>
 
+#include "plugins/core/pod_defaults.h"
+
 namespace pintle::core {
 namespace {
-
-constexpr const char* kContainerLists[] = {"initContainers", "containers"};
 
 void check_names(const json::Value& spec, Causes& causes) {
   std::set<std::string> seen;

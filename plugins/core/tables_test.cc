@@ -3,17 +3,11 @@
 #include <gtest/gtest.h>
 
 #include "pintle/timestamp.h"
+#include "plugins/core/parse_test.h"
 
 namespace pintle::core {
 namespace {
 
-constexpr int64_t kSecond = 1000000000;
-
-json::Value parse(const char* text) {
-  const json::ParseResult r = json::parse(text);
-  EXPECT_TRUE(r.ok) << r.error;
-  return r.value;
-}
 std::string cell(const json::Value& row, const char* name) { return std::string(row["cells"][name].as_string()); }
 
 TEST(Age, IsWhatKubectlPrints) {

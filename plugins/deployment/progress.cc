@@ -8,7 +8,6 @@
 namespace pintle::deployment {
 namespace {
 
-constexpr int64_t kSecond = 1000000000;
 const json::Value kNull;
 
 int64_t old_replicas(const json::Value& status) { return status["replicas"].as_int() - status["updatedReplicas"].as_int(); }

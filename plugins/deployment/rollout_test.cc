@@ -5,11 +5,10 @@
 #include "config_hash.h"
 #include "progress.h"
 #include "revision.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::deployment {
 namespace {
-
-constexpr int64_t kSecond = 1000000000;
 
 json::Value parse(const std::string& text) {
   auto r = json::parse(text);

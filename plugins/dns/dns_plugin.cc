@@ -20,13 +20,13 @@
 #include "message.h"
 #include "pintle/sdk.h"
 #include "zone.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::dns {
 namespace {
 
 using json::Value;
 
-constexpr uint64_t kSecond = 1000000000;
 constexpr char kSlices[] = "endpointslices.discovery.k8s.io";
 constexpr size_t kMaxForwards = 4096, kMaxConnections = 256;
 

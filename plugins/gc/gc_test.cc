@@ -7,11 +7,10 @@
 #include "pintle/host.h"
 #include "pintle/if/controller.h"
 #include "pintle/testing/harness.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::gc {
 namespace {
-
-constexpr uint64_t kSecond = 1000000000;
 
 class GcTest : public ::testing::Test {
  protected:

@@ -4,11 +4,10 @@
 #include "pintle/host.h"
 #include "pintle/if/controller.h"
 #include "pintle/testing/harness.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::ns {
 namespace {
-
-constexpr uint64_t kSecond = 1000000000;
 
 class NamespaceTest : public ::testing::Test {
  protected:

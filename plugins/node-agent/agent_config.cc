@@ -18,8 +18,6 @@ using json::Value;
 
 namespace {
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
-
 std::string first_line(const char* path) {
   std::ifstream in(path);
   std::string line;

@@ -4,15 +4,11 @@
 #include <filesystem>
 
 #include "pintle/quantity.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::node_agent {
 
 using json::Value;
-
-namespace {
-constexpr uint64_t kSecond = 1'000'000'000;
-std::string str(const Value& v) { return std::string(v.as_string()); }
-}  // namespace
 
 AgentNode::AgentNode(Context& context, const NodeConfig& config, Links links)
     : context_(context), config_(config), links_(std::move(links)), strand_(context.host) {

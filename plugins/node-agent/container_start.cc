@@ -1,5 +1,6 @@
 #include "image_name.h"
 #include "pod_worker.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::node_agent {
 
@@ -7,11 +8,8 @@ using json::Value;
 
 namespace {
 
-constexpr uint64_t kSecond = 1'000'000'000;
 constexpr uint64_t kAgain = 10 * kSecond;
 constexpr uint64_t kPullTimeout = 3600 * kSecond;
-
-std::string str(const Value& v) { return std::string(v.as_string()); }
 
 }  // namespace
 

@@ -5,13 +5,13 @@
 #include "pintle/sdk.h"
 #include "pod_streams.h"
 #include "registration.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::node_agent {
 namespace {
 
 using json::Value;
 
-constexpr uint64_t kSecond = 1'000'000'000;
 constexpr size_t kWatchesPerNode = 16;  // up to so many nodes each has a watch of its own, by the index
 
 AgentConfig config_or_throw(const Value& config) {

@@ -9,10 +9,10 @@
 
 namespace {
 
+using pintle::kSecond;
+
 using pintle::json::Value;
 using pintle::testing::Harness;
-
-constexpr uint64_t kSecond = 1'000'000'000;
 
 class NodeAgent : public ::testing::Test {
  protected:

@@ -12,8 +12,6 @@ using json::Value;
 
 namespace {
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
-
 void put(Env& env, std::string name, std::string value) {
   for (auto& [k, v] : env)
     if (k == name) {

@@ -9,8 +9,6 @@ using json::Value;
 
 namespace {
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
-
 // A time that is not known is left out: the store drops nulls, and the status would never be what it should be.
 void set_time(Value& v, const char* key, int64_t ns) {
   if (ns > 0) v.set(key, format_time(ns));

@@ -1,4 +1,5 @@
 #include "pod_worker.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::node_agent {
 
@@ -6,9 +7,7 @@ using json::Value;
 using State = ContainerView::State;
 
 namespace {
-constexpr uint64_t kSecond = 1'000'000'000;
 constexpr int64_t kLeastGrace = 2;  // after a preStop hook that used it all up
-std::string str(const Value& v) { return std::string(v.as_string()); }
 }  // namespace
 
 int64_t PodWorker::grace_seconds() const {

@@ -12,13 +12,10 @@ using State = ContainerView::State;
 
 namespace {
 
-constexpr uint64_t kSecond = 1'000'000'000;
 // Of a log that stands in for a termination message.
 constexpr size_t kLogTail = 2048;
 constexpr int kLogTailLines = 80;
 constexpr uint64_t kLogTime = 10 * kSecond;
-
-std::string str(const Value& v) { return std::string(v.as_string()); }
 
 // 1 s, 2 s, 4 s, ... 2 minutes.
 uint64_t retry_delay(unsigned failures) { return std::min<uint64_t>(120, uint64_t{1} << std::min(7u, failures)) * kSecond; }

@@ -1,6 +1,7 @@
 #include "probes.h"
 
 #include <cstring>
+#include "pintle/timestamp.h"
 
 namespace pintle::node_agent {
 
@@ -8,7 +9,6 @@ using json::Value;
 using Outcome = ActionResult::Outcome;
 
 namespace {
-constexpr uint64_t kSecond = 1'000'000'000;
 }
 
 ProbeJudge::ProbeJudge(int64_t success_threshold, int64_t failure_threshold, bool initially)

@@ -11,8 +11,6 @@ using json::Value;
 
 namespace {
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
-
 Value labels_of(const Value& pod, const NodeFacts& node) {
   Value out = Value::object();
   for (const auto& m : pod["metadata"]["labels"].members()) out.set(m.key, m.value);

@@ -9,8 +9,6 @@ using json::Value;
 
 namespace {
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
-
 ContainerView::State state_of(std::string_view s) {
   if (s == "created") return ContainerView::State::kCreated;
   if (s == "running") return ContainerView::State::kRunning;

@@ -21,7 +21,6 @@ using json::Value;
 
 namespace {
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
 Error io(const std::string& what) { return Error(PINTLE_INTERNAL, what + ": " + std::strerror(errno)); }
 
 Error setup_failed(const Value& volume, const Error& e) {

@@ -13,7 +13,6 @@
 namespace pintle::replicaset {
 namespace {
 
-constexpr int64_t kSecond = 1000000000;
 constexpr int64_t kNow = 1700000000 * kSecond;
 
 json::Value parse(const std::string& text) {

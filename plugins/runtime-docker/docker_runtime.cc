@@ -17,6 +17,7 @@
 #include "pause_image.h"
 #include "pintle/sdk.h"
 #include "stream_session.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::runtime_docker {
 namespace {
@@ -24,12 +25,10 @@ namespace {
 using json::Value;
 using SharedCall = std::shared_ptr<Call>;
 
-constexpr uint64_t kSecond = 1000000000;
 constexpr int kCannotExec = 126;
 constexpr int kEndChecks = 3;  // 200 ms apart
 constexpr char kPauseTag[] = "pintle/pause:1";
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
 // Without CAP_SYS_RESOURCE (a container, some virtual machines) nobody may go below what he has: runc then fails to start anything.
 int64_t lowest_oom_score_adj() {
   std::ifstream status("/proc/self/status"), own("/proc/self/oom_score_adj");

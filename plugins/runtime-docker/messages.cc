@@ -9,8 +9,6 @@ namespace {
 
 using json::Value;
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
-
 // Docker's names: [a-zA-Z0-9][a-zA-Z0-9_.-]+; ours never hold anything else, but an id must not depend on that.
 std::string name_part(std::string_view s) {
   std::string out;

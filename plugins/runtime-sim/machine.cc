@@ -8,8 +8,6 @@ namespace {
 
 constexpr size_t kMaxLogLines = 1000;
 
-std::string str(const Value& v) { return std::string(v.as_string()); }
-
 const char* state_name(Container::State s) {
   return s == Container::State::kCreated ? "created" : s == Container::State::kRunning ? "running" : "exited";
 }

@@ -8,7 +8,6 @@
 namespace pintle::scheduling_plugin {
 namespace {
 
-constexpr uint64_t kSecond = 1000000000;
 constexpr uint64_t kDeadline = 30 * kSecond;
 constexpr uint64_t kPoll = 1 * kSecond;  // how often an empty slot is looked at, should no event tell
 

@@ -1,11 +1,11 @@
 #include "queue.h"
 
 #include <gtest/gtest.h>
+#include "pintle/timestamp.h"
 
 namespace pintle::scheduling_plugin {
 namespace {
 
-constexpr uint64_t kSecond = 1000000000;
 using Uids = std::vector<std::string>;
 
 TEST(Queue, HigherPriorityFirstThenOlder) {

@@ -6,8 +6,6 @@
 namespace pintle::scheduling_plugin {
 namespace {
 
-constexpr uint64_t kSecond = 1000000000;
-
 uint64_t fingerprint_of(std::initializer_list<std::string_view> parts) {
   uint64_t h = 1469598103934665603ull;
   for (const std::string_view p : parts) {

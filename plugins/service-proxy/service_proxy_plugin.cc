@@ -11,13 +11,13 @@
 #include "pintle/sdk.h"
 #include "ruleset.h"
 #include "udp_flows.h"
+#include "pintle/timestamp.h"
 
 namespace pintle::service_proxy {
 namespace {
 
 using json::Value;
 
-constexpr uint64_t kSecond = 1000000000;
 constexpr char kSlices[] = "endpointslices.discovery.k8s.io";
 constexpr char kProxies[] = "serviceproxies.pintle.dev";
 

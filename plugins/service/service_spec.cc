@@ -8,8 +8,6 @@ namespace {
 
 using json::Value;
 
-std::string quoted(std::string_view s) { return "\"" + std::string(s) + "\""; }
-
 std::string lower(std::string_view s) {
   std::string out(s);
   std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -89,7 +87,7 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
     if (name.empty()) add("FieldValueRequired", "spec.externalName", "Required value");
     else if (!is_dns_name(name))
       add("FieldValueInvalid", "spec.externalName",
-          "Invalid value: " + quoted(name) + ": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character");
+          "Invalid value: " + json::quote(name) + ": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character");
     if (!spec["clusterIP"].as_string().empty() && !headless)
       add("FieldValueForbidden", "spec.clusterIPs", "Forbidden: may not be set for ExternalName services");
     if (headless) add("FieldValueInvalid", "spec.clusterIPs[0]", "Invalid value: \"None\": may not be set to 'None' for ExternalName services");
@@ -106,7 +104,7 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
   if (!headless && type != "ExternalName") {
     const std::string_view ip = spec["clusterIP"].as_string();
     if (!ip.empty() && !parse_ipv4(ip))
-      add("FieldValueInvalid", "spec.clusterIPs[0]", "Invalid value: " + quoted(ip) + ": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+      add("FieldValueInvalid", "spec.clusterIPs[0]", "Invalid value: " + json::quote(ip) + ": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
   }
   std::set<std::string> names, keys, node_ports;
   for (size_t i = 0; i < ports.size(); ++i) {
@@ -114,11 +112,11 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
     const std::string at = "spec.ports[" + std::to_string(i) + "]";
     const std::string name(p["name"].as_string());
     if (name.empty() && ports.size() > 1) add("FieldValueRequired", at + ".name", "Required value");
-    if (!name.empty() && !names.insert(name).second) add("FieldValueDuplicate", at + ".name", "Duplicate value: " + quoted(name));
+    if (!name.empty() && !names.insert(name).second) add("FieldValueDuplicate", at + ".name", "Duplicate value: " + json::quote(name));
     const std::string key = std::to_string(p["port"].as_int()) + "/" + std::string(p["protocol"].as_string());
     if (!keys.insert(key).second)
       add("FieldValueDuplicate", at,
-          "Duplicate value: {\"port\":" + std::to_string(p["port"].as_int()) + ",\"protocol\":" + quoted(p["protocol"].as_string()) + "}");
+          "Duplicate value: {\"port\":" + std::to_string(p["port"].as_int()) + ",\"protocol\":" + json::quote(p["protocol"].as_string()) + "}");
     if (p["nodePort"].as_int() != 0) {
       if (!needs_node_ports(spec)) add("FieldValueForbidden", at + ".nodePort", "Forbidden: may not be used when `type` is '" + std::string(type) + "'");
       else if (!node_ports.insert(port_key(p)).second)
@@ -203,11 +201,11 @@ Result<void> allocate(Value& service, const Value& old, const Ranges& ranges, ui
     } else if (!held_address(ip)) {
       const auto a = parse_ipv4(ip);
       if (!a || !ranges.addresses.contains(*a))
-        return invalid(service, {{"FieldValueInvalid", "spec.clusterIPs", "Invalid value: [" + quoted(ip) + "]: failed to allocate IP " + ip + ": the provided IP (" + ip +
+        return invalid(service, {{"FieldValueInvalid", "spec.clusterIPs", "Invalid value: [" + json::quote(ip) + "]: failed to allocate IP " + ip + ": the provided IP (" + ip +
                                                                              ") is not in the valid range. The range of valid IPs is " + ranges.addresses.text()}});
       if (taken("ipaddresses", ip))
         return invalid(service, {{"FieldValueInvalid", "spec.clusterIPs",
-                                  "Invalid value: [" + quoted(ip) + "]: failed to allocate IP " + ip + ": provided IP is already allocated"}});
+                                  "Invalid value: [" + json::quote(ip) + "]: failed to allocate IP " + ip + ": provided IP is already allocated"}});
     }
     spec.set("clusterIP", ip);
     spec.set("clusterIPs", Value::array({ip}));

@@ -14,7 +14,7 @@ std::optional<int64_t> integer(std::string_view s) {
   return v;
 }
 
-std::string_view trim(std::string_view s) {
+std::string_view trimmed(std::string_view s) {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
   while (!s.empty() && (s.back() == ' ' || s.back() == '\t')) s.remove_suffix(1);
   return s;
@@ -35,10 +35,10 @@ Error bad(std::string_view text, const std::string& why) {
 // One comma-separated part of a selector in text form.
 Result<LabelRequirement> requirement(std::string_view part, std::string_view whole) {
   LabelRequirement r;
-  part = trim(part);
+  part = trimmed(part);
   if (part.empty()) return bad(whole, "empty requirement");
   if (part.front() == '!') {
-    r.key = trim(part.substr(1));
+    r.key = trimmed(part.substr(1));
     r.op = LabelOp::kDoesNotExist;
     if (!name_like(r.key)) return bad(whole, "invalid label key \"" + r.key + "\"");
     return r;
@@ -46,10 +46,10 @@ Result<LabelRequirement> requirement(std::string_view part, std::string_view who
   const size_t paren = part.find('(');
   if (paren != std::string_view::npos) {
     if (part.back() != ')') return bad(whole, "expected ')'");
-    std::string_view head = trim(part.substr(0, paren));
+    std::string_view head = trimmed(part.substr(0, paren));
     const size_t space = head.find_first_of(" \t");
     if (space == std::string_view::npos) return bad(whole, "expected in or notin");
-    const std::string_view op = trim(head.substr(space));
+    const std::string_view op = trimmed(head.substr(space));
     r.key = head.substr(0, space);
     if (op == "in") r.op = LabelOp::kIn;
     else if (op == "notin") r.op = LabelOp::kNotIn;
@@ -67,7 +67,7 @@ Result<LabelRequirement> requirement(std::string_view part, std::string_view who
     if (sign == std::string_view::npos) {
       r.key = part;
     } else {
-      r.key = trim(part.substr(0, sign));
+      r.key = trimmed(part.substr(0, sign));
       std::string_view value = part.substr(sign);
       if (value.substr(0, 2) == "==" || value.substr(0, 2) == "!=") {
         r.op = value[0] == '=' ? LabelOp::kIn : LabelOp::kNotIn;
@@ -78,7 +78,7 @@ Result<LabelRequirement> requirement(std::string_view part, std::string_view who
         r.op = value[0] == '=' ? LabelOp::kIn : value[0] == '>' ? LabelOp::kGt : LabelOp::kLt;
         value.remove_prefix(1);
       }
-      value = trim(value);
+      value = trimmed(value);
       if (!value.empty() && !name_like(value)) return bad(whole, "invalid label value \"" + std::string(value) + "\"");
       if ((r.op == LabelOp::kGt || r.op == LabelOp::kLt) && !integer(value)) return bad(whole, "'<' and '>' need an integer");
       r.values.emplace_back(value);

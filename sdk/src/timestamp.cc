@@ -5,8 +5,6 @@
 namespace pintle {
 namespace {
 
-constexpr int64_t kSecond = 1000000000;
-
 // Days since 1970-01-01 of a civil date and back (proleptic Gregorian; H. Hinnant's algorithms).
 int64_t days_from_civil(int64_t y, int m, int d) {
   y -= m <= 2;

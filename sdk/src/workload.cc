@@ -9,7 +9,6 @@ namespace pintle {
 namespace {
 
 const json::Value kNull;
-constexpr int64_t kSecond = 1000000000;
 
 json::Value cause(const char* reason, const char* field, std::string message) {
   return json::Value::object({{"reason", reason}, {"field", field}, {"message", std::move(message)}});

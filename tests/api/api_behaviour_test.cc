@@ -11,9 +11,6 @@
 namespace pintle::kernel {
 namespace {
 
-constexpr uint64_t kSecond = 1000000000;
-const std::string kWidgets = "/apis/test.example.com/v1/namespaces/default/widgets";
-
 class Api : public testing::Test {
  protected:
   Reply create(const std::string& name, const std::string& rest = "") {

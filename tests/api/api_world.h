@@ -10,6 +10,9 @@
 
 namespace pintle::kernel {
 
+// Where the widgets of namespace default are served.
+inline const std::string kWidgets = "/apis/test.example.com/v1/namespaces/default/widgets";
+
 // Remembers what it was told; `stuck` makes the client stop reading.
 class Recorder final : public Responder {
  public:

@@ -6,18 +6,12 @@ namespace {
 
 constexpr size_t kMaxAnnotationBytes = 256 * 1024;
 
-std::string quoted(std::string_view s) {
-  std::string out;
-  json::quote(s, out);
-  return out;
-}
-
 class Checker {
  public:
   explicit Checker(std::vector<FieldCause>& causes) : causes_(causes) {}
 
   void invalid(const std::string& field, std::string_view value, const std::string& why) {
-    if (!why.empty()) causes_.push_back({"FieldValueInvalid", field, "Invalid value: " + quoted(value) + ": " + why});
+    if (!why.empty()) causes_.push_back({"FieldValueInvalid", field, "Invalid value: " + json::quote(value) + ": " + why});
   }
   void required(const std::string& field, const std::string& why) {
     causes_.push_back({"FieldValueRequired", field, "Required value" + (why.empty() ? "" : ": " + why)});

@@ -15,12 +15,10 @@ constexpr const char* kListMeta = "apimachinery.pkg.apis.meta.v1.ListMeta";
 constexpr const char* kDeleteOptions = "apimachinery.pkg.apis.meta.v1.DeleteOptions";
 constexpr const char* kStatus = "apimachinery.pkg.apis.meta.v1.Status";
 
-bool starts_with(std::string_view s, std::string_view prefix) { return s.substr(0, prefix.size()) == prefix; }
-
 // Kubernetes' own types are published below io.k8s.
 std::string component(const std::string& type) {
   for (const char* own : {"api.", "apimachinery.", "apiextensions_apiserver.", "kube_aggregator."}) {
-    if (!starts_with(type, own)) continue;
+    if (!type.starts_with(own)) continue;
     std::string name = "io.k8s." + type;
     for (char& c : name)
       if (c == '_') c = '-';

@@ -16,8 +16,6 @@ namespace {
 constexpr std::string_view kPatch = "$patch", kRetainKeys = "$retainKeys", kDeletePrefix = "$deleteFromPrimitiveList/",
                            kOrderPrefix = "$setElementOrder/";
 
-bool starts_with(std::string_view s, std::string_view prefix) { return s.substr(0, prefix.size()) == prefix; }
-
 struct BadPatch {
   std::string text;
 };
@@ -44,7 +42,7 @@ json::Value plain(const json::Value& patch) {
   json::Value out = json::Value::object();
   json::Object& members = out.make_object();
   for (const json::Member& m : patch.members()) {
-    if (m.value.is_null() || m.key == kPatch || m.key == kRetainKeys || starts_with(m.key, kDeletePrefix) || starts_with(m.key, kOrderPrefix))
+    if (m.value.is_null() || m.key == kPatch || m.key == kRetainKeys || m.key.starts_with(kDeletePrefix) || m.key.starts_with(kOrderPrefix))
       continue;
     members.push_back({m.key, plain(m.value)});
   }
@@ -71,9 +69,9 @@ class Merger {
     if (const json::Value* keep = patch.find(kRetainKeys)) retain(target, patch, *keep);
     std::vector<std::string_view> merged_with_order;
     for (const json::Member& m : patch.members())
-      if (starts_with(m.key, kOrderPrefix)) ordered_list(target, patch, m, type, merged_with_order);
+      if (m.key.starts_with(kOrderPrefix)) ordered_list(target, patch, m, type, merged_with_order);
     for (const json::Member& m : patch.members()) {
-      if (m.key == kPatch || m.key == kRetainKeys || starts_with(m.key, kOrderPrefix)) continue;
+      if (m.key == kPatch || m.key == kRetainKeys || m.key.starts_with(kOrderPrefix)) continue;
       if (std::find(merged_with_order.begin(), merged_with_order.end(), m.key) != merged_with_order.end()) continue;
       member(target, m, type);
     }
@@ -102,7 +100,7 @@ class Merger {
   }
 
   void member(json::Value& target, const json::Member& m, const TypeRef* type) {
-    const bool deletes = starts_with(m.key, kDeletePrefix);
+    const bool deletes = m.key.starts_with(kDeletePrefix);
     const std::string_view name = deletes ? std::string_view(m.key).substr(kDeletePrefix.size()) : std::string_view(m.key);
     if (m.value.is_null()) {
       target.erase(name);

@@ -10,13 +10,7 @@ namespace {
 
 enum Op : int { kIn, kNotIn, kExists, kNotExists, kGreater, kLess };
 
-Error bad(const std::string& text) { return Error(PINTLE_BAD_REQUEST, text); }
-
-std::string quoted(std::string_view s) {
-  std::string out;
-  json::quote(s, out);
-  return out;
-}
+Error unparsable(const std::string& text) { return Error(PINTLE_BAD_REQUEST, text); }
 
 bool is_special(char c) { return c == '=' || c == '!' || c == '(' || c == ')' || c == ',' || c == '>' || c == '<'; }
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
@@ -54,17 +48,17 @@ class Lexer {
 bool is_word(std::string_view t) { return !t.empty() && !is_special(t.front()); }
 
 Error unexpected(std::string_view found, const char* expected) {
-  return bad("unable to parse requirement: found '" + std::string(found) + "', expected: " + expected);
+  return unparsable("unable to parse requirement: found '" + std::string(found) + "', expected: " + expected);
 }
 
 std::string check_key(std::string_view key) {
   const std::string wrong = check_format(Format::kQualifiedName, key);
-  return wrong.empty() ? "" : "unable to parse requirement: <nil>: Invalid value: " + quoted(key) + ": " + wrong;
+  return wrong.empty() ? "" : "unable to parse requirement: <nil>: Invalid value: " + json::quote(key) + ": " + wrong;
 }
 
 std::string check_value(std::string_view key, size_t i, std::string_view value) {
   const std::string wrong = check_format(Format::kLabelValue, value);
-  return wrong.empty() ? "" : "unable to parse requirement: values[" + std::to_string(i) + "][" + std::string(key) + "]: Invalid value: " + quoted(value) + ": " + wrong;
+  return wrong.empty() ? "" : "unable to parse requirement: values[" + std::to_string(i) + "][" + std::string(key) + "]: Invalid value: " + json::quote(value) + ": " + wrong;
 }
 
 std::optional<int64_t> integer(std::string_view s) {
@@ -111,7 +105,7 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
     if (negated) t = lexer.next();
     if (!is_word(t)) return unexpected(t, "!, identifier, or 'end of string'");
     r.key = std::string(t);
-    if (std::string wrong = check_key(r.key); !wrong.empty()) return bad(wrong);
+    if (std::string wrong = check_key(r.key); !wrong.empty()) return unparsable(wrong);
     t = lexer.peek();
     if (t.empty() || t == ",") {
       r.op = negated ? kNotExists : kExists;
@@ -126,7 +120,7 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
         else if (v.empty() || v == ",") r.values.emplace_back();
         else return unexpected(v, "identifier");
         if ((r.op == kGreater || r.op == kLess) && !integer(r.values[0]))
-          return bad("unable to parse requirement: values[0][" + r.key + "]: Invalid value: " + quoted(r.values[0]) + ": for 'Gt', 'Lt' operators, the value must be an integer");
+          return unparsable("unable to parse requirement: values[0][" + r.key + "]: Invalid value: " + json::quote(r.values[0]) + ": for 'Gt', 'Lt' operators, the value must be an integer");
       } else if (t == "in" || t == "notin") {
         r.op = t == "in" ? kIn : kNotIn;
         auto values = parse_values(lexer);
@@ -137,7 +131,7 @@ Result<LabelSelector> LabelSelector::parse(std::string_view text) {
       }
     }
     for (size_t i = 0; i < r.values.size(); ++i)
-      if (std::string wrong = check_value(r.key, i, r.values[i]); !wrong.empty()) return bad(wrong);
+      if (std::string wrong = check_value(r.key, i, r.values[i]); !wrong.empty()) return unparsable(wrong);
     out.requirements_.push_back(std::move(r));
     t = lexer.next();
     if (t.empty()) return out;
@@ -157,17 +151,17 @@ Result<LabelSelector> LabelSelector::from_object(const json::Value& selector) {
     else if (op == "NotIn") r.op = kNotIn;
     else if (op == "Exists") r.op = kExists;
     else if (op == "DoesNotExist") r.op = kNotExists;
-    else return bad(quoted(op) + " is not a valid label selector operator");
+    else return unparsable(json::quote(op) + " is not a valid label selector operator");
     for (const json::Value& v : e["values"].items()) r.values.emplace_back(v.as_string());
     const bool lists = r.op == kIn || r.op == kNotIn;
-    if (lists && r.values.empty()) return bad("values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty");
-    if (!lists && !r.values.empty()) return bad("values: Invalid value: " + e["values"].dump() + ": values set must be empty for exists and does not exist");
+    if (lists && r.values.empty()) return unparsable("values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty");
+    if (!lists && !r.values.empty()) return unparsable("values: Invalid value: " + e["values"].dump() + ": values set must be empty for exists and does not exist");
     out.requirements_.push_back(std::move(r));
   }
   for (const Requirement& r : out.requirements_) {
-    if (std::string wrong = check_key(r.key); !wrong.empty()) return bad(wrong);
+    if (std::string wrong = check_key(r.key); !wrong.empty()) return unparsable(wrong);
     for (size_t i = 0; i < r.values.size(); ++i)
-      if (std::string wrong = check_value(r.key, i, r.values[i]); !wrong.empty()) return bad(wrong);
+      if (std::string wrong = check_value(r.key, i, r.values[i]); !wrong.empty()) return unparsable(wrong);
   }
   return out;
 }
@@ -213,7 +207,7 @@ Result<std::vector<FieldRequirement>> parse_field_selector(std::string_view text
     FieldRequirement r;
     r.equal = true;
     while (i < text.size() && text[i] != '=' && text[i] != '!' && text[i] != ',') r.field += text[i++];
-    const auto invalid = [&] { return bad("invalid selector: '" + std::string(text) + "'; can't understand '" + std::string(text.substr(start)) + "'"); };
+    const auto invalid = [&] { return unparsable("invalid selector: '" + std::string(text) + "'; can't understand '" + std::string(text.substr(start)) + "'"); };
     if (text.substr(start, 1) == ",") {
       ++i;  // empty terms are skipped
       continue;
@@ -229,13 +223,13 @@ Result<std::vector<FieldRequirement>> parse_field_selector(std::string_view text
       return invalid();
     }
     for (; i < text.size() && text[i] != ','; ++i) {
-      if (text[i] == '=') return bad("invalid field selector: unescaped character in value: '='");
+      if (text[i] == '=') return unparsable("invalid field selector: unescaped character in value: '='");
       if (text[i] != '\\') {
         r.value += text[i];
         continue;
       }
       if (++i == text.size() || (text[i] != '\\' && text[i] != ',' && text[i] != '='))
-        return bad("invalid field selector: invalid escape sequence in '" + std::string(text.substr(start)) + "'");
+        return unparsable("invalid field selector: invalid escape sequence in '" + std::string(text.substr(start)) + "'");
       r.value += text[i];
     }
     if (i < text.size()) ++i;

@@ -9,12 +9,6 @@
 namespace pintle::kernel {
 namespace {
 
-std::string quoted(std::string_view s) {
-  std::string out;
-  json::quote(s, out);
-  return out;
-}
-
 // Numbers as Go prints them: 5, not 5.0.
 std::string number(double d) {
   std::string s;
@@ -113,16 +107,16 @@ class Validator {
     if (!f.enumeration.empty() && !std::binary_search(f.enumeration.begin(), f.enumeration.end(), s)) {
       std::string all;
       for (const std::string& e : f.enumeration)
-        if (!e.empty()) all += (all.empty() ? "" : ", ") + quoted(e);
-      cause("FieldValueNotSupported", at, "Unsupported value: " + quoted(s) + ": supported values: " + all);
+        if (!e.empty()) all += (all.empty() ? "" : ", ") + json::quote(e);
+      cause("FieldValueNotSupported", at, "Unsupported value: " + json::quote(s) + ": supported values: " + all);
     }
     if (f.max_length && s.size() > *f.max_length)
       cause("FieldValueTooLong", at, "Too long: may not be more than " + std::to_string(*f.max_length) + " bytes");
     if (f.min_length && s.size() < *f.min_length)
-      invalid(at, quoted(s), "must be at least " + std::to_string(*f.min_length) + " bytes long");
+      invalid(at, json::quote(s), "must be at least " + std::to_string(*f.min_length) + " bytes long");
     if (format == Format::kNone) return;
     const std::string wrong = check_format(format, s);
-    if (!wrong.empty()) invalid(at, quoted(s), wrong);
+    if (!wrong.empty()) invalid(at, json::quote(s), wrong);
   }
 
   void range(const json::Value& v, const FieldType& f, const PathFrame& at) {
@@ -196,7 +190,7 @@ class Validator {
       const PathFrame frame{&at, m.key, static_cast<size_t>(-1), true};
       if (format != Format::kNone) {
         const std::string wrong = check_format(format, m.key);
-        if (!wrong.empty()) invalid(frame, quoted(m.key), wrong);
+        if (!wrong.empty()) invalid(frame, json::quote(m.key), wrong);
       }
       if (f.type.item->shape == Shape::kObject) {
         object(m.value, old ? old->find(m.key) : nullptr, types_.get(f.type.item->object), &frame);

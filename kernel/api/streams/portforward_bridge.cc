@@ -9,7 +9,7 @@
 
 namespace pintle::kernel {
 namespace {
-constexpr size_t kClientHighWater = 512 << 10, kClientLowWater = 128 << 10;
+constexpr size_t kForwardedHighWater = 512 << 10, kForwardedLowWater = 128 << 10;
 
 // The far end on its way to its receiver; closed when nobody takes it.
 struct FarEnd {
@@ -187,11 +187,11 @@ void PortForwardBridge::from_target(const std::string& id, std::string_view byte
 
 void PortForwardBridge::send(std::string_view bytes) {
   if (!socket_ || over_) return;
-  if (socket_->send_binary({}, bytes) <= kClientHighWater || client_full_) return;
+  if (socket_->send_binary({}, bytes) <= kForwardedHighWater || client_full_) return;
   client_full_ = true;
   for (auto& [id, pair] : pairs_)
     if (pair.end) pair.end->set_reading(false);
-  socket_->on_drained(kClientLowWater, [weak = weak_from_this()] {
+  socket_->on_drained(kForwardedLowWater, [weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self || self->over_) return;
     self->client_full_ = false;

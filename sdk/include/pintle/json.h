@@ -129,6 +129,9 @@ struct Member {
   Value value;
 };
 
+// The text of a string value, empty for anything else: a copy that outlives `v`.
+inline std::string str(const Value& v) { return std::string(v.as_string()); }
+
 struct ParseOptions {
   int max_depth = 256;
   // When given, duplicate keys are not an error: the last one counts and the dotted path of each
@@ -149,6 +152,11 @@ Value parse_or_null(std::string_view text);
 
 // Appends `s` quoted and escaped. '<', '>' and '&' are written as they are.
 void quote(std::string_view s, std::string& out);
+inline std::string quote(std::string_view s) {
+  std::string out;
+  quote(s, out);
+  return out;
+}
 void append_number(double d, std::string& out);
 
 }  // namespace pintle::json

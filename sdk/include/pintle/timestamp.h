@@ -9,6 +9,9 @@
 
 namespace pintle {
 
+// Times and durations of the host are nanoseconds.
+inline constexpr int64_t kSecond = 1000000000;
+
 // Wall ns since 1970 -> "2026-01-02T03:04:05Z" (metav1.Time).
 std::string format_time(int64_t wall_ns);
 // -> "2026-01-02T03:04:05.123456Z" (metav1.MicroTime).
