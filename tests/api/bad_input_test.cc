@@ -96,7 +96,7 @@ TEST_F(BadInput, ManyUnknownKeysAreDroppedWithFewWarnings) {
 }
 
 TEST_F(BadInput, PatchesAreBoundedAndAllOrNothing) {
-  create(R"({"metadata":{"name":"a"}})");
+  create(R"({"metadata":{"name":"a"},"spec":{"parts":[{"name":"x"}]}})");
   const auto ops = [](int n) {
     std::string out = R"([{"op":"add","path":"/metadata/annotations","value":{}})";
     for (int i = 1; i < n; ++i) out += R"(,{"op":"add","path":"/metadata/annotations/k","value":"v"})";
