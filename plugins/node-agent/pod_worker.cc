@@ -171,6 +171,9 @@ void PodWorker::step() {
     if (stop_containers(grace_seconds())) site_.release(uid_);
     return;
   }
+  // What runs already is known before volumes and sandbox are looked at: an adopted container is not unready for that long.
+  for (const auto& c : containers_of(pod_))
+    if (const ContainerView* v = view_.latest(c.name()); v && v->state == State::kRunning && c.type != ContainerType::kInit && !memory(c.name()).busy) watch_container(c, *v);
   if (prepare()) run_containers();
   remove_old_containers();
 }
