@@ -804,6 +804,7 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     HttpHandlers h;
     h.head = [state](const HttpResponse& r) { state->status = r.status; };
     h.data = [state, shared, tty, push](std::string_view bytes) {
+      if (state->status != 200) return true;  // the engine's refusal is no log
       {
         std::lock_guard lock(state->mutex);
         const auto add = [&](int, std::string_view piece) {

@@ -173,22 +173,22 @@ class Node(DockerTest):
     def test_three_probes_of_three_kinds(self):
         web = "mkdir -p /www; echo ok >/www/live; httpd -f -p 8080 -h /www & sleep 1000"
         self.apply(pod("probes", container(command=web, ports=[{"name": "web", "containerPort": 8080}],
-                                           startupProbe={"exec": {"command": ["test", "-e", "/started"]}, "periodSeconds": 1, "failureThreshold": 60},
-                                           readinessProbe={"tcpSocket": {"port": "web"}, "periodSeconds": 1, "failureThreshold": 1},
-                                           livenessProbe={"httpGet": {"path": "/live", "port": "web"}, "periodSeconds": 1, "failureThreshold": 2})))
+                                           startupProbe={"exec": {"command": ["test", "-e", "/started"]}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 60},
+                                           readinessProbe={"tcpSocket": {"port": "web"}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 1},
+                                           livenessProbe={"httpGet": {"path": "/live", "port": "web"}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 2})))
         # Until the startup probe has succeeded the others are not asked.
         self.event("probes", "Unhealthy", "Startup probe failed")
         status = self.container_status("probes")
         self.assertEqual((status["started"], status["ready"], status["restartCount"]), (False, False, 0))
         self.shell("probes", "touch /started")
-        self.ready("probes", timeout=30)
+        self.ready("probes", timeout=60)
         self.assertTrue(self.container_status("probes")["started"])
         self.shell("probes", "rm /www/live")
         self.event("probes", "Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 404")
         self.event("probes", "Killing", "Container main failed liveness probe, will be restarted")
         wait(lambda: self.container_status("probes")["restartCount"] == 1 and "running" in self.container_status("probes")["state"], 30, "the restart")
         self.shell("probes", "touch /started")
-        self.ready("probes", timeout=30)
+        self.ready("probes", timeout=60)
         self.shell("probes", "killall httpd; touch /www/live; true")
         wait(lambda: not self.container_status("probes")["ready"], 20, "not ready without the port")
         self.k("delete", "pod", "probes", "--now", "--wait=false")
