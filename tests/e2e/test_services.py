@@ -2,8 +2,10 @@
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -204,6 +206,47 @@ class Kinds(ServiceTest):
         wait(lambda: fetch(ip) == "slow", 40, "a pod that is not ready but published")
         strict = self.service("strict", {"app": "slow"})["clusterIP"]
         wait(lambda: strict in nft("list", "set", "ip", "pintle-kinds", "refused-ips"), 10, "the refusal")
+
+
+class Restarts(ServiceTest):
+    options = {"kind": "docker", "name": "again"}
+
+    def test_killed_and_stopped(self):
+        self.run_pods(self.pod("a", WEB, labels={"app": "web"}))
+        ip = self.service("web", {"app": "web"})["clusterIP"]
+        wait(lambda: fetch(ip) == "a", 20, "the Service")
+        stop, failures, done = threading.Event(), [], []
+
+        def ask():
+            while not stop.is_set():
+                try:
+                    done.append(fetch(ip))
+                except Exception as e:  # noqa: BLE001 - every failure counts
+                    failures.append(repr(e))
+                stop.wait(0.005)
+
+        client = threading.Thread(target=ask)
+        client.start()
+        try:
+            for _ in range(3):
+                self.cluster.kill()
+                nft("add", "element", "ip", "pintle-again", "refused-ips", "{ 10.97.9.9 . tcp . 9 }")  # what the dead one did not clean up
+                self.cluster.start()
+                wait(lambda: "10.97.9.9" not in nft("list", "table", "ip", "pintle-again"), 30, "the end of stale rules")
+                before = len(done)
+                wait(lambda: len(done) > before + 20, 10, "requests after the restart")
+        finally:
+            stop.set()
+            client.join()
+        self.assertEqual(failures, [], f"of {len(done)} requests")
+        self.cluster.stop()
+        self.assertNotIn("pintle-again", nft("list", "tables"))
+        self.assertNotIn("pintle services", subprocess.run(["iptables", "-w", "5", "-S", "DOCKER-USER"], capture_output=True, text=True).stdout)
+        self.cluster.start()
+        wait(lambda: fetch(ip) == "a", 30, "the Service after an ordered stop")
+        # A new instance in the same slot takes the table over; the old one's end does not take it away.
+        chains = re.findall(r"holder-\d+", nft("list", "table", "ip", "pintle-again"))
+        self.assertEqual(len(chains), 1, chains)
 
 
 if __name__ == "__main__":
