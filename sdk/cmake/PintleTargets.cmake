@@ -3,7 +3,7 @@
 add_library(pintle_build_flags INTERFACE)
 target_include_directories(pintle_build_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/sdk/include)
 # -Wrestrict: GCC 12 reports overlaps in std::string that are none (GCC bug 105651).
-target_compile_options(pintle_build_flags INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Wno-restrict $<$<CONFIG:Debug>:-Werror>)
+target_compile_options(pintle_build_flags INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CONFIG:Debug>:-Werror>)
 # Several files as one (presets release, asan, tsan: a third of the time): their anonymous namespaces lie in a file that is none of them.
 if(CMAKE_UNITY_BUILD)
   target_compile_options(pintle_build_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)

@@ -71,7 +71,7 @@ struct EventRecorder::State : std::enable_shared_from_this<State> {
          {"reportingComponent", component},
          {"reportingInstance", ""}});
     if (e.subject.ns.empty()) object.find("involvedObject")->erase("namespace");
-    host.commit({Op::create("events", e.ns, object)}, [self = shared_from_this(), e](CommitResult r) {
+    host.commit({Op::create("events", e.ns, object)}, [self = shared_from_this(), e](const CommitResult& r) {
       if (r.ok()) return self->remember(e, 1);
       const OpResult* failed = r.failed();
       const pintle_code code = failed ? failed->code : r.code;
@@ -89,7 +89,7 @@ struct EventRecorder::State : std::enable_shared_from_this<State> {
 
   void repeat(const One& e, int64_t count) {
     json::Value patch = json::Value::object({{"count", count}, {"lastTimestamp", format_time(host.wall())}});
-    host.commit({Op::merge("events", e.ns, e.name, patch)}, [self = shared_from_this(), e, count](CommitResult r) {
+    host.commit({Op::merge("events", e.ns, e.name, patch)}, [self = shared_from_this(), e, count](const CommitResult& r) {
       if (r.ok()) return self->remember(e, count);
       const OpResult* failed = r.failed();
       if ((failed ? failed->code : r.code) == PINTLE_NOT_FOUND && self->open()) return self->create(e);

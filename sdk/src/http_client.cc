@@ -1,5 +1,6 @@
 #include "pintle/http_client.h"
 
+#include <system_error>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -181,7 +182,7 @@ struct HttpExchange::State : std::enable_shared_from_this<HttpExchange::State> {
       socklen_t len = sizeof error;
       if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
       if (error == EINPROGRESS) return watch.arm(PINTLE_WRITABLE);
-      if (error != 0) return fail(PINTLE_UNAVAILABLE, std::strerror(error));
+      if (error != 0) return fail(PINTLE_UNAVAILABLE, std::generic_category().message(error));
       connected = true;
     }
     if (!write_some()) return;
@@ -225,7 +226,7 @@ struct HttpExchange::State : std::enable_shared_from_this<HttpExchange::State> {
         pieces_done = true;
         return true;
       }
-      fail(PINTLE_UNAVAILABLE, std::string("write: ") + std::strerror(errno));
+      fail(PINTLE_UNAVAILABLE, std::string("write: ") + std::generic_category().message(errno));
       return false;
     }
   }
@@ -242,7 +243,7 @@ struct HttpExchange::State : std::enable_shared_from_this<HttpExchange::State> {
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
       peer_closed = true;
-      if (n < 0 && errno != ECONNRESET) return fail(PINTLE_UNAVAILABLE, std::string("read: ") + std::strerror(errno));
+      if (n < 0 && errno != ECONNRESET) return fail(PINTLE_UNAVAILABLE, std::string("read: ") + std::generic_category().message(errno));
     }
     if (peer_closed && !over && !paused) finish_at_close();
   }
@@ -458,7 +459,7 @@ HttpExchange HttpClient::request(HttpRequest request, std::function<void(Result<
     c->response.body.append(bytes_);
     return true;
   };
-  h.ended = [c, done = std::move(done)](Result<void> r) {
+  h.ended = [c, done = std::move(done)](const Result<void>& r) {
     if (r) done(std::move(c->response));
     else done(r.error());
   };

@@ -57,7 +57,7 @@ Result<LabelRequirement> requirement(std::string_view part, std::string_view who
     std::string_view list = part.substr(paren + 1, part.size() - paren - 2);
     for (;;) {
       const size_t comma = list.find(',');
-      r.values.emplace_back(trim(list.substr(0, comma)));
+      r.values.emplace_back(trimmed(list.substr(0, comma)));
       if (comma == std::string_view::npos) break;
       list.remove_prefix(comma + 1);
     }
@@ -176,7 +176,7 @@ Selector Selector::nothing() {
 
 Result<Selector> Selector::parse(std::string_view text) {
   Selector s;
-  if (trim(text).empty()) return s;
+  if (trimmed(text).empty()) return s;
   size_t begin = 0;
   int depth = 0;
   for (size_t i = 0; i <= text.size(); ++i) {

@@ -86,9 +86,9 @@ std::optional<int64_t> parse_time(std::string_view s) {
   } else {
     const int oh = number(s, i + 1, 2), om = number(s, i + 4, 2);
     if ((s[i] != '+' && s[i] != '-') || oh < 0 || om < 0 || s[i + 3] != ':' || i + 6 != s.size()) return std::nullopt;
-    offset = (oh * 3600 + om * 60) * (s[i] == '-' ? -1 : 1);
+    offset = (int64_t{oh} * 3600 + int64_t{om} * 60) * (s[i] == '-' ? -1 : 1);
   }
-  const int64_t seconds = days_from_civil(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
+  const int64_t seconds = days_from_civil(year, month, day) * 86400 + int64_t{hour} * 3600 + int64_t{minute} * 60 + second - offset;
   return seconds * kSecond + fraction;
 }
 

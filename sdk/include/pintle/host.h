@@ -526,6 +526,7 @@ class Host {
       c_ops.push_back({sizeof(pintle_op), o.verb, {bytes(o.kind), bytes(o.ns), bytes(o.name)}, bytes(o.subresource),
                        bytes(o.body), o.if_revision, bytes(o.if_uid)});
     std::vector<pintle_fence> c_fences;
+    c_fences.reserve(fences.size());
     for (const auto& f : fences) c_fences.push_back({bytes(f.slot), f.epoch});
     struct Ctx {
       std::function<void(CommitResult)> done;

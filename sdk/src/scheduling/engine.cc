@@ -38,6 +38,7 @@ json::Value unschedulable(const Pending& pod, std::string message, json::Value f
 std::string summary(size_t available, size_t all, const std::map<std::string, size_t>& reasons) {
   std::string text = std::to_string(available) + "/" + std::to_string(all) + " nodes are available";
   std::vector<std::string> parts;
+  parts.reserve(reasons.size());
   for (const auto& [reason, n] : reasons) parts.push_back(std::to_string(n) + " " + reason);
   std::sort(parts.begin(), parts.end());
   for (size_t i = 0; i < parts.size(); ++i) text += (i ? ", " : ": ") + parts[i];
@@ -110,7 +111,7 @@ json::Value Engine::decide(const Pending& pod) {
       best_tie = tie;
     }
   }
-  Pod assumed = pod;
+  Pod assumed = static_cast<const Pod&>(pod);  // what it asks for ends here, what it is stays
   assumed.node = possible[best]->name;
   json::Value decision = json::Value::object({{"uid", pod.uid}, {"node", assumed.node}});
   cluster_.set_pod(std::move(assumed));
