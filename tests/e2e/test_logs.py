@@ -50,8 +50,8 @@ class LogTest(CommandTest):
         stderr = self.foreground(self.config(f"{{level: info, format: text, file: {own}}}"), self.path("d"))
         wait(lambda: "ready: https://" in self.read(own), 10, "the line in the file")
         self.assertEqual(self.read(stderr), "")
-        line = self.refused(PINTLED, "--config", self.config("{file: /nowhere/at/all.log}"), "--data", self.path("e"), code=1)
-        self.assertIn("/nowhere/at/all.log", line)
+        line = self.refused(PINTLED, "--config", self.config("{file: /dev/null/all.log}"), "--data", self.path("e"), code=1)
+        self.assertIn("/dev/null/all.log", line)
 
     def evict(self, data, node):
         """A pod leaves its node; the plugin core says so at level info."""
