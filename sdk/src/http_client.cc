@@ -1,12 +1,13 @@
 #include "pintle/http_client.h"
 
-#include <system_error>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <system_error>
+
 #include <strings.h>
 
 namespace pintle {

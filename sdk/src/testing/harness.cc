@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <system_error>
 #include <unistd.h>
 
 #include <algorithm>
@@ -121,7 +122,7 @@ struct Harness::State {
       if (!w->ns.empty() && w->ns != ns) continue;
       ++object->references;
       if (previous) ++previous->references;
-      own.push_back([this, w, type, object, previous] {
+      own.emplace_back([this, w, type, object, previous] {
         if (!w->ended) {
           pintle_event e{sizeof(pintle_event), type, object, previous, object->revision, 0};
           w->fn(w->ctx, &e);
@@ -301,7 +302,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
           if (c->answered) std::abort();  // answered twice
           c->answered = true;
           --*c->open;
-          if (c->done) State::of(&c->harness->state_->box.host).own.push_back([c] { State::tell_caller(c); });
+          if (c->done) State::of(&c->harness->state_->box.host).own.emplace_back([c] { State::tell_caller(c); });
         },
         [](pintle_call* c, pintle_buf part) {
           if (c->done) {
@@ -388,7 +389,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
             for (auto& [key, o] : st.objects) {
               if ((w->kind != "*" && std::get<0>(key) != w->kind) || (!w->ns.empty() && std::get<1>(key) != w->ns)) continue;
               ++o->references;
-              st.own.push_back([&st, w, o = o] {
+              st.own.emplace_back([&st, w, o = o] {
                 if (!w->ended) {
                   pintle_event ev{sizeof(pintle_event), PINTLE_EVENT_ADDED, o, nullptr, o->revision, 0};
                   w->fn(w->ctx, &ev);
@@ -397,7 +398,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
                 st.sweep();
               });
             }
-            st.own.push_back([&st, w, at = st.revision] {
+            st.own.emplace_back([&st, w, at = st.revision] {
               if (!w->ended) {
                 pintle_event ev{sizeof(pintle_event), PINTLE_EVENT_SYNCED, nullptr, nullptr, at, 0};
                 w->fn(w->ctx, &ev);
@@ -409,7 +410,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
         },
         [](const pintle_host* h, pintle_watch* w) {
           w->ended = true;
-          State::of(h).own.push_back([&st = State::of(h)] { st.sweep(); });
+          State::of(h).own.emplace_back([&st = State::of(h)] { st.sweep(); });
         },
         [](const pintle_host* h, const pintle_op* ops, size_t n, const pintle_fence*, size_t, uint32_t, pintle_commit_fn done, void* ctx) {
           State& st = State::of(h);
@@ -428,7 +429,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
             if (op.verb == PINTLE_CREATE) {
               if (now) {
                 r.code = PINTLE_ALREADY_EXISTS;
-                r.text = kind + " \"" + name + "\" already exists";
+                r.text.append(kind).append(" \"").append(name).append("\" already exists");
                 continue;
               }
               json::Value v = json::parse_or_null(view(op.body));
@@ -438,7 +439,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
               r.object = st.store(kind, std::move(v));
             } else if (!now) {
               r.code = PINTLE_NOT_FOUND;
-              r.text = kind + " \"" + name + "\" not found";
+              r.text.append(kind).append(" \"").append(name).append("\" not found");
               continue;
             } else if ((op.if_revision && op.if_revision != now->revision) ||
                        (op.if_uid.len && view(op.if_uid) != now->value.at("metadata.uid").as_string())) {
@@ -473,7 +474,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
             }
             ++r.object->references;
           }
-          st.own.push_back([results, done, ctx] {
+          st.own.emplace_back([results, done, ctx] {
             std::vector<pintle_result> c;
             for (auto& r : *results) c.push_back({sizeof(pintle_result), r.code, r.object, bytes(r.text), {"", 0}});
             done(ctx, PINTLE_OK, c.data(), c.size());
@@ -527,7 +528,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
             const void* table = at->second.plugin->get(at->second.plugin->self, id2);
             pintle_method fn = nullptr;
             if (table) std::memcpy(&fn, static_cast<const char*>(table) + sizeof(void*) * (1 + method), sizeof fn);
-            st.own.push_back([c, fn, self = at->second.plugin->self, text = std::string(view(request))] {
+            st.own.emplace_back([c, fn, self = at->second.plugin->self, text = std::string(view(request))] {
               if (fn) return fn(self, bytes(text), c);
               c->answer.reply = Error(PINTLE_UNSUPPORTED, "the peer does not provide this interface");
               c->answered = true;
@@ -540,7 +541,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
           Result<json::Value> r = st.options.peer ? st.options.peer(std::string(view(slot)), id2, method, json::parse_or_null(view(request)))
                                                   : Error(PINTLE_UNAVAILABLE, "nobody holds slot \"" + std::string(view(slot)) + "\"");
           auto shared = std::make_shared<Result<json::Value>>(std::move(r));
-          st.own.push_back([shared, done, ctx] {
+          st.own.emplace_back([shared, done, ctx] {
             if (shared->ok()) {
               const std::string text = (*shared)->dump();
               done(ctx, PINTLE_OK, nullptr, bytes(text), nullptr, 0);
@@ -594,7 +595,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
       const auto* sa = reinterpret_cast<sockaddr*>(&storage);
       const int rc = listening ? bind(fd, sa, len) || (type == SOCK_STREAM && listen(fd, 64)) : connect(fd, sa, len);
       if (rc != 0 && errno != EINPROGRESS) {
-        fail(e, PINTLE_UNAVAILABLE, a + ": " + std::strerror(errno));
+        fail(e, PINTLE_UNAVAILABLE, a + ": " + std::generic_category().message(errno));
         close(fd);
         return -1;
       }
@@ -620,7 +621,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
 
   s.library = dlopen(s.options.library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!s.library) {
-    s.ok = Error(PINTLE_NOT_FOUND, dlerror());
+    s.ok = Error(PINTLE_NOT_FOUND, dlerror());  // NOLINT(concurrency-mt-unsafe): glibc keeps the text per thread
     return;
   }
   s.entry = static_cast<const pintle_entry*>(dlsym(s.library, "pintle_plugin_entry"));
