@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "pintle/quantity.h"
 #include "pintle/timestamp.h"
@@ -161,24 +162,45 @@ NodeFacts AgentNode::facts() const {
 
 std::shared_ptr<RuntimeLink> AgentNode::runtime(const std::string& handler) { return links_(handler.empty() ? config_.runtime : "runtime." + handler); }
 
+PodSite::Refusal AgentNode::refuse(const Admitted& mine, bool but_leaving) const {
+  std::map<std::string, int64_t> used;
+  std::vector<const Admitted*> others;
+  for (const auto& [other, a] : admitted_) {
+    const auto worker = workers_.find(other);
+    if (but_leaving && (worker == workers_.end() || worker->second->leaving())) continue;
+    others.push_back(&a);
+    for (const auto& [k, v] : a.requests) used[k] += v;
+  }
+  for (const auto& [k, v] : mine.requests) {
+    const int64_t have = room_.count(k) ? room_.at(k) : 0;
+    if (v > 0 && used[k] + v > have)
+      return {"OutOf" + k, "Pod was rejected: Node didn't have enough resource: " + k + ", requested: " + std::to_string(v) + ", used: " + std::to_string(used[k]) + ", capacity: " + std::to_string(have)};
+  }
+  for (const Admitted* a : others)
+    for (const auto& theirs : a->ports)
+      for (const auto& ours : mine.ports)
+        if (ports_collide(ours, theirs)) return {"NodePorts", "Pod was rejected: host port " + std::to_string(ours.port) + "/" + ours.protocol + " is in use on this node"};
+  return {};
+}
+
+void AgentNode::release(const std::string& uid) {
+  if (!admitted_.erase(uid)) return;
+  for (const auto& waiting : std::exchange(crowded_, {}))
+    if (const auto it = workers_.find(waiting); it != workers_.end()) it->second->request_sync();
+}
+
 PodSite::Refusal AgentNode::admit(const Value& pod, bool already) {
   const std::string uid = str(pod["metadata"]["uid"]);
   if (admitted_.count(uid)) return {};
   Admitted mine{pod_requests(pod), host_ports(pod)};
   mine.requests["pods"] = 1;
   if (!already) {
-    std::map<std::string, int64_t> used;
-    for (const auto& [other, a] : admitted_)
-      for (const auto& [k, v] : a.requests) used[k] += v;
-    for (const auto& [k, v] : mine.requests) {
-      const int64_t have = room_.count(k) ? room_.at(k) : 0;
-      if (v > 0 && used[k] + v > have)
-        return {"OutOf" + k, "Pod was rejected: Node didn't have enough resource: " + k + ", requested: " + std::to_string(v) + ", used: " + std::to_string(used[k]) + ", capacity: " + std::to_string(have)};
-    }
-    for (const auto& [other, a] : admitted_)
-      for (const auto& theirs : a.ports)
-        for (const auto& ours : mine.ports)
-          if (ports_collide(ours, theirs)) return {"NodePorts", "Pod was rejected: host port " + std::to_string(ours.port) + "/" + ours.protocol + " is in use on this node"};
+    Refusal refusal = refuse(mine, false);
+    // A pod that was deleted by force is gone for the scheduler while its containers are still being stopped here: an answer of "Failed" would
+    // have it replaced and sent back at once, again and again.
+    refusal.for_now = !refusal.reason.empty() && refuse(mine, true).reason.empty();
+    if (refusal.for_now) crowded_.insert(uid);
+    if (!refusal.reason.empty()) return refusal;
   }
   admitted_[uid] = std::move(mine);
   return {};
@@ -190,7 +212,7 @@ void AgentNode::finished(const std::string& uid) {
     if (it == workers_.end() || !it->second->over()) return;
     it->second->stop();
     workers_.erase(it);
-    admitted_.erase(uid);
+    release(uid);
     refreshes_.erase(uid);
   });
 }

@@ -50,7 +50,7 @@ class AgentNode final : public PodSite {
   std::shared_ptr<RuntimeLink> runtime(const std::string& handler) override;
   void refresh(const std::string& uid, const std::shared_ptr<RuntimeLink>& link, std::function<void()> done) override;
   Refusal admit(const json::Value& pod, bool already) override;
-  void release(const std::string& uid) override { admitted_.erase(uid); }
+  void release(const std::string& uid) override;
   void finished(const std::string& uid) override;
 
  private:
@@ -63,6 +63,8 @@ class AgentNode final : public PodSite {
     std::map<std::string, int64_t> requests;
     std::vector<HostPort> ports;
   };
+  // What stands in the way of `mine`; `but_leaving`: as if the pods that are leaving had left.
+  Refusal refuse(const Admitted& mine, bool but_leaving) const;
   void list_all(const std::shared_ptr<RuntimeLink>& link);
   void take(Object object, bool gone);
   void sync_all();
@@ -77,6 +79,7 @@ class AgentNode final : public PodSite {
   std::map<std::string, PodView> views_;                       // of pods without a worker
   std::map<std::string, Refresh> refreshes_;
   std::map<std::string, Admitted> admitted_;
+  std::set<std::string> crowded_;        // wait for the room of pods that are leaving
   std::map<std::string, int64_t> room_;  // allocatable in scheduler's units
   Timer again_, again_refresh_;
   bool active_ = false, listed_ = false, pods_known_ = false, cleaned_ = false;

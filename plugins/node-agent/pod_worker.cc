@@ -145,13 +145,15 @@ void PodWorker::step() {
       }
     }
   }
+  leaving_ = deleting() || ended() || !failed_reason_.empty();
   if (deleting()) return end_step();
-  if (ended() || !failed_reason_.empty()) {
+  if (leaving_) {
     if (stop_containers(grace_seconds())) site_.release(uid_);
     return;
   }
   if (!admitted_) {
     const auto refusal = site_.admit(pod_, was_seen_running());
+    if (refusal.for_now) return wait_all("ContainerCreating", refusal.message);
     if (!refusal.reason.empty()) return fail(refusal.reason, refusal.message);
     admitted_ = true;
   }
@@ -167,6 +169,7 @@ void PodWorker::step() {
   }
   const Progress progress = progress_of(pod_, view_);
   if (progress.all_done || progress.init_failed) {
+    leaving_ = true;
     // Sidecars live as long as the rest: nothing else will start any more.
     if (stop_containers(grace_seconds())) site_.release(uid_);
     return;

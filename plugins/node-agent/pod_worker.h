@@ -38,9 +38,11 @@ class PodSite {
   virtual std::shared_ptr<RuntimeLink> runtime(const std::string& handler) = 0;
   // Lists the pod anew, hands the view to its worker, then calls `done` on the strand.
   virtual void refresh(const std::string& uid, const std::shared_ptr<RuntimeLink>& link, std::function<void()> done) = 0;
-  // Room for the pod? Empty reason: yes, and it is kept until release(). `already`: it runs here, no question.
+  // Room for the pod? Empty reason: yes, and it is kept until release(). `already`: it runs here, no question. `for_now`: pods that are
+  // leaving hold what is missing; the worker is synced again when room is released.
   struct Refusal {
     std::string reason, message;
+    bool for_now = false;
   };
   virtual Refusal admit(const json::Value& pod, bool already) = 0;
   virtual void release(const std::string& uid) = 0;
@@ -59,6 +61,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
 
   const std::string& uid() const { return uid_; }
   bool over() const { return over_ && gone_; }  // may be forgotten
+  bool leaving() const { return gone_ || leaving_; }  // its containers end; nothing new starts
   bool was_seen_running() const;                // by the status: it was admitted before
   const Object& object() const { return object_; }
   const PodView& view() const { return view_; }
@@ -141,7 +144,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   unsigned sandbox_failures_ = 0, volume_failures_ = 0;
   Stage stage_ = Stage::kNone;
   Volumes volumes_ = Volumes::kNone;
-  bool gone_ = false, over_ = false, admitted_ = false, sync_posted_ = false, sandbox_busy_ = false, volumes_dirty_ = false,
+  bool gone_ = false, over_ = false, leaving_ = false, admitted_ = false, sync_posted_ = false, sandbox_busy_ = false, volumes_dirty_ = false,
        status_busy_ = false, status_refused_ = false, stopped_ = false;
   std::vector<VolumePlan> plan_;
 };
