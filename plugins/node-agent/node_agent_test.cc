@@ -270,6 +270,19 @@ TEST_F(NodeAgent, RefusesWhatDoesNotFit) {
   EXPECT_EQ(get("b").at("status.reason").as_string(), "OutOfcpu");
 }
 
+// A refusal would have its owner replace it, and the scheduler, for whom the other is gone, send it back: for ever, at one moment.
+TEST_F(NodeAgent, WaitsForTheRoomOfAPodThatWasDeletedByForce) {
+  begin(R"({"simulated":{"count":1,"cpu":"1"}})");
+  const Value c = Value::object({{"name", "c"}, {"image", "web:1"}, {"resources", Value::object({{"requests", Value::object({{"cpu", "600m"}})}})}});
+  h->put("pods", pod("a", Value::object({{"containers", Value::array({c})}}), Value::object({{"sim.pintle.dev/stop-after", "3s"}})));
+  ASSERT_TRUE(until([&] { return is("a", "Ready"); }));
+  h->remove("pods", "default", "a");
+  h->put("pods", pod("b", Value::object({{"containers", Value::array({c})}})));
+  h->run_for(kSecond);
+  EXPECT_EQ(phase("b"), "Pending") << why("b");
+  EXPECT_TRUE(until([&] { return is("b", "Ready"); })) << why("b");
+}
+
 TEST_F(NodeAgent, WhatItCannotDoStaysPendingAndSaysWhy) {
   begin();
   const Value c = Value::object({{"name", "c"}, {"image", "web:1"}, {"livenessProbe", Value::object({{"grpc", Value::object({{"port", 1}})}})}});
