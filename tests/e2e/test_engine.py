@@ -41,7 +41,13 @@ class OwnEngine:
              "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--storage-driver=vfs"],
             stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL, start_new_session=True)
         self.log.close()
-        wait(lambda: self.docker("info", "--format", "{{.ServerVersion}}"), 60, "the engine")
+
+        def answers():
+            if self.process.poll() is not None:
+                with open(os.path.join(self.dir, "dockerd.log")) as f:
+                    raise AssertionError("dockerd ended: " + "".join(f.readlines()[-5:]))
+            return self.docker("info", "--format", "{{.ServerVersion}}")
+        wait(answers, 60, "the engine")
 
     def docker(self, *args):
         return subprocess.run(["docker", "-H", f"unix://{self.socket}", *args], capture_output=True, text=True, check=True).stdout
@@ -77,8 +83,9 @@ class OwnEngine:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-        for name in ("pid", "exec/containerd/containerd.pid"):  # a crash leaves them; another process may have the number by now
-            if containers and os.path.exists(f"{self.dir}/{name}"):
+        # A crash leaves them; another process may have the number by now.
+        for name in ("pid", "exec/containerd/containerd.pid") if containers else ("pid",):
+            if os.path.exists(f"{self.dir}/{name}"):
                 os.unlink(f"{self.dir}/{name}")
 
     def remove(self):
