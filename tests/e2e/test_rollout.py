@@ -9,14 +9,12 @@ A first request on a new connection is never repeated."""
 import http.client
 import json
 import os
-import signal
-import subprocess
 import threading
 import time
 import unittest
 
 from cluster import wait
-from engine import SERVER, EngineTest
+from engine import SERVER, EngineTest, docker
 
 RUNS = int(os.environ.get("PINTLE_ROLLOUT_RUNS", "20"))
 RATE = 200
@@ -148,51 +146,22 @@ class Lossless(Rollout):
             self.assert_lossless(n, self.roll(ip, lambda: self.k("patch", "deployment", "myapp", "--type=json", "-p", change)))
 
 
-class SlowProxy(Rollout):
-    """The service proxy runs in a process of its own, which is stopped for a while when a rollout begins: a node too busy to follow. With the wait for
-    its confirmation nothing is lost even then; without it requests are, which shows that the harness can fail."""
-    HELD = 3.0  # seconds
+class TheHarness(Rollout):
+    """It can fail: a server that dies without a word loses requests, and the loads notice."""
+    options = {"kind": "docker", "name": "loss"}
 
-    def proxy_process(self):
-        self.k("patch", "plugin", "service-proxy", "--type=merge", "-p", json.dumps({"spec": {"isolation": "process"}}))
-
-        def running():
-            plugin = self.cluster.get("plugin", "service-proxy")
-            if plugin["status"].get("state") != "Active":
-                return None
-            children = subprocess.run(["pgrep", "-P", str(self.cluster.process.pid), "pintle-host"], capture_output=True, text=True).stdout.split()
-            return int(children[0]) if children else None
-        return wait(running, 30, "the proxy's process")
-
-    def held(self, ip):
-        pid = self.proxy_process()
-        timer = threading.Timer(self.HELD, os.kill, (pid, signal.SIGCONT))
-
-        def change():
-            os.kill(pid, signal.SIGSTOP)
-            timer.start()
-            self.set_image()
+    def test_lost_requests_are_noticed(self):
+        ip = self.serve()
+        loads = [Load(ip, keep_alive=True), Load(ip, keep_alive=False)]
         try:
-            return self.roll(ip, change)
+            ids = docker("ps", "-q", "--filter", "label=io.pintle.cluster=loss", "--filter", f"ancestor={SERVER}:1").split()
+            self.assertEqual(len(ids), 3)
+            docker("kill", *ids)
+            wait(lambda: all(load.failures for load in loads), 20, "failures in both loads")
         finally:
-            timer.join()
-
-
-class SlowProxyWithTheWait(SlowProxy):
-    options = {"kind": "docker", "name": "slow"}
-
-    def test_nothing_is_lost(self):
-        self.assert_lossless(0, self.held(self.serve()))
-
-
-class SlowProxyWithoutTheWait(SlowProxy):
-    options = {"kind": "docker", "name": "loss", "agent": {"proxyWaitSeconds": 0}}
-
-    def test_requests_are_lost(self):
-        loads = self.held(self.serve())
-        lost = [f for load in loads for f in load.failures]
-        self.assertTrue(lost, "the wait was off and no request failed: the test would not notice a loss")
-        print(f"without the wait: {len(lost)} of {sum(load.done for load in loads)} requests failed, such as {lost[0]}", flush=True)
+            for load in loads:
+                load.stop()
+        print(", ".join(f"{len(load.failures)} of {load.done} requests failed" for load in loads), flush=True)
 
 
 if __name__ == "__main__":
