@@ -20,6 +20,11 @@ if(PINTLE_TSAN)
   target_link_options(pintle_build_flags INTERFACE -fsanitize=thread)
 endif()
 
+if(PINTLE_ASAN OR PINTLE_TSAN)
+  # GCC 12 takes what a sanitizer adds for paths on which std::optional is read empty.
+  target_compile_options(pintle_build_flags INTERFACE -Wno-maybe-uninitialized)
+endif()
+
 function(pintle_library)
   cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
   add_library(${ARG_NAME} STATIC ${ARG_SRCS})
