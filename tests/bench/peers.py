@@ -113,6 +113,7 @@ class Pintle(cluster.Cluster):
         super().start(timeout)
         self.address = self.url.removeprefix("https://")
         self.client = Client(int(self.address.rsplit(":", 1)[1]), *self.certificate)
+        self.client.ready("/api/v1/namespaces/default", time.monotonic())  # `core` makes it when it has started
         return self
 
     @property
