@@ -78,6 +78,8 @@ class Packets(ServiceTest):
             cls.addClassCleanup(cls.set_bridge_filter, before)
             cls.set_bridge_filter(cls.bridge_filter)
         super().setUpClass()
+        cls.host = OtherHost("pintle-" + cls.options["name"], "10.98.0")
+        cls.addClassCleanup(cls.host.remove)
         self = cls()
         self.run_pods(*[self.pod(n, WEB, labels={"app": "web", "name": n}, ports=PORTS) for n in ("a", "b")], self.pod("client", "exec sleep 10000"))
 
@@ -99,6 +101,9 @@ class Packets(ServiceTest):
         for host, port in ((ip, 80), (node, ports[0])):
             for pod in ("client", "a"):
                 self.assertEqual({self.get_from(pod, host, port) for _ in range(4)} - {"a", "b"}, set(), f"{pod} to {host}:{port}")
+        for _ in range(5):
+            out = self.host.run("curl", "-fsS", "-m", "5", f"http://{self.host.here}:{ports[0]}/")
+            self.assertIn(out.stdout.strip(), ("a", "b"), out.stderr)
 
     def test_a_pod_reaches_itself(self):
         spec = self.service("self", {"name": "a"}, type="NodePort")
