@@ -40,6 +40,7 @@ Result<Value> Machine::create_pod(const Value& rq) {
     p.labels = rq["labels"];
     p.annotations = rq["annotations"];
     by_node_[node].insert(id);
+  by_uid_[uid].insert(id);
     changed(node, uid, id, "", "ready");
   }
   Value ips = Value::array();
@@ -212,29 +213,37 @@ void Machine::remove_pod(const std::string& id) {
   auto it = by_node_.find(node);
   it->second.erase(id);
   if (it->second.empty()) by_node_.erase(it);
+  const auto same = by_uid_.find(uid);
+  same->second.erase(id);
+  if (same->second.empty()) by_uid_.erase(same);
   pods_.erase(id);
   changed(node, uid, id, "", "removed");
 }
 
-Value Machine::list(std::string_view node) const {
+Value Machine::list(std::string_view node, const std::string& pod_uid) const {
   Value pods = Value::array(), containers = Value::array();
-  for (const auto& [name, ids] : by_node_) {
-    if (!node.empty() && name != node) continue;
-    for (const std::string& id : ids) {
-      const Pod& p = pods_.at(id);
-      Value ips = Value::array();
-      if (!p.ip.empty()) ips.push(p.ip);
-      pods.push(Value::object({{"id", p.id}, {"uid", p.uid}, {"namespace", p.ns}, {"name", p.name}, {"attempt", p.attempt},
-                               {"state", p.ready ? "ready" : "notready"}, {"createdAt", p.created_ns}, {"ips", std::move(ips)},
-                               {"labels", p.labels}, {"annotations", p.annotations}, {"node", p.node}}));
-      for (const std::string& cid : p.containers) {
-        const Container& c = containers_.at(cid);
-        containers.push(Value::object({{"id", c.id}, {"podId", c.pod_id}, {"podUid", c.pod_uid}, {"name", c.name}, {"attempt", c.attempt},
-                                       {"image", c.image}, {"imageId", "sim:" + c.image}, {"state", state_name(c.state)},
-                                       {"createdAt", c.created_ns}, {"startedAt", c.started_ns}, {"finishedAt", c.finished_ns},
-                                       {"exitCode", c.exit_code}, {"reason", c.reason}, {"labels", c.labels}}));
-      }
+  const auto add = [&](const Pod& p) {
+    Value ips = Value::array();
+    if (!p.ip.empty()) ips.push(p.ip);
+    pods.push(Value::object({{"id", p.id}, {"uid", p.uid}, {"namespace", p.ns}, {"name", p.name}, {"attempt", p.attempt},
+                             {"state", p.ready ? "ready" : "notready"}, {"createdAt", p.created_ns}, {"ips", std::move(ips)},
+                             {"labels", p.labels}, {"annotations", p.annotations}, {"node", p.node}}));
+    for (const std::string& cid : p.containers) {
+      const Container& c = containers_.at(cid);
+      containers.push(Value::object({{"id", c.id}, {"podId", c.pod_id}, {"podUid", c.pod_uid}, {"name", c.name}, {"attempt", c.attempt},
+                                     {"image", c.image}, {"imageId", "sim:" + c.image}, {"state", state_name(c.state)},
+                                     {"createdAt", c.created_ns}, {"startedAt", c.started_ns}, {"finishedAt", c.finished_ns},
+                                     {"exitCode", c.exit_code}, {"reason", c.reason}, {"labels", c.labels}}));
     }
+  };
+  if (!pod_uid.empty()) {
+    if (const auto of = by_uid_.find(pod_uid); of != by_uid_.end())
+      for (const std::string& id : of->second)
+        if (const Pod& p = pods_.at(id); node.empty() || p.node == node) add(p);
+  } else {
+    for (const auto& [name, ids] : by_node_)
+      if (node.empty() || name == node)
+        for (const std::string& id : ids) add(pods_.at(id));
   }
   return Value::object({{"pods", std::move(pods)}, {"containers", std::move(containers)}});
 }
@@ -300,6 +309,7 @@ void Machine::clear() {
   containers_.clear();
   pods_.clear();
   by_node_.clear();
+  by_uid_.clear();
 }
 
 }  // namespace pintle::runtime_sim

@@ -64,7 +64,7 @@ class Machine {
   void kill(const std::string& id, std::string_view signal);
   void remove(const std::string& id);
   void remove_pod(const std::string& id);
-  json::Value list(std::string_view node) const;  // "" = all
+  json::Value list(std::string_view node, const std::string& pod_uid) const;  // "" = all
   json::Value stats(std::string_view node) const;
 
   Container* container(const std::string& id);
@@ -88,6 +88,7 @@ class Machine {
   std::unordered_map<std::string, Pod> pods_;              // by id
   std::unordered_map<std::string, Container> containers_;  // by id
   std::map<std::string, std::set<std::string>> by_node_;   // node -> pod ids
+  std::unordered_map<std::string, std::set<std::string>> by_uid_;  // a pod's uid -> its attempts' ids
   std::unordered_map<std::string, std::vector<std::function<void()>>> stopping_;  // container id -> who waits
 };
 

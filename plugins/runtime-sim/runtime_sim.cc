@@ -156,7 +156,7 @@ class RuntimeSim final : public Plugin, public RuntimeProvider {
     });
   }
   void list(Value rq, Call call) override {
-    with(std::move(call), [this, rq](Call& c) { c.reply(machine_.list(rq["node"].as_string())); });
+    with(std::move(call), [this, rq](Call& c) { c.reply(machine_.list(rq["node"].as_string(), std::string(rq["podUid"].as_string()))); });
   }
   void stats(Value rq, Call call) override {
     with(std::move(call), [this, rq](Call& c) { c.reply(machine_.stats(rq["node"].as_string())); });

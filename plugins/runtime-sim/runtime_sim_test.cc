@@ -70,6 +70,20 @@ TEST_F(RuntimeSim, NodesAreListedApart) {
   EXPECT_EQ(l["pods"][0]["uid"].as_string(), "u2");
 }
 
+TEST_F(RuntimeSim, APodIsListedAlone) {
+  begin();
+  const Value first = pod("u1", Value::object(), "n1");
+  pod("u2", Value::object(), "n1");
+  const auto of = [this](const char* node, const char* uid) { return call(PINTLE_METHOD(pintle_runtime, list), Value::object({{"node", node}, {"podUid", uid}})); };
+  ASSERT_EQ(of("n1", "u1")["pods"].size(), 1u);
+  EXPECT_EQ(of("n1", "u1")["pods"][0]["uid"].as_string(), "u1");
+  EXPECT_EQ(of("n2", "u1")["pods"].size(), 0u);
+  EXPECT_EQ(of("n1", "nobody")["pods"].size(), 0u);
+  call(PINTLE_METHOD(pintle_runtime, remove_pod), Value::object({{"node", "n1"}, {"id", first["id"]}}));
+  EXPECT_EQ(of("n1", "u1")["pods"].size(), 0u);
+  EXPECT_EQ(of("n1", "u2")["pods"].size(), 1u);
+}
+
 TEST_F(RuntimeSim, ExecCopiesStdinToStdout) {
   begin();
   const Value c = run(pod("u1"), "u1");

@@ -71,7 +71,7 @@ class Names(ServiceTest):
 
     def test_records(self):
         ip = self.service("web", {"app": "nobody"}, [{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}])["clusterIP"]
-        wait(lambda: short("web.default.svc.cluster.local") == [ip], 30, "the A record")
+        wait(lambda: short("web.default.svc.cluster.local") == [ip], 10, "the A record")
         self.assertEqual(short("_http._tcp.web.default.svc.cluster.local", "SRV"), ["0 100 80 web.default.svc.cluster.local."])
         self.assertEqual(short("_dns._udp.web.default.svc.cluster.local", "SRV"), ["0 100 53 web.default.svc.cluster.local."])
         self.assertEqual(short(".".join(reversed(ip.split("."))) + ".in-addr.arpa", "PTR"), ["web.default.svc.cluster.local."])
@@ -124,7 +124,7 @@ class Names(ServiceTest):
     def test_pods_resolve(self):
         ip = self.service("near", {"app": "nobody"})["clusterIP"]
         for name in ("near", "near.default", "near.default.svc", "near.default.svc.cluster.local", "near.default.svc.cluster.local."):
-            wait(lambda n=name: ip in self.sh("client", f"ping -c 1 -w 1 {n} 2>&1 | head -1", check=False).out, 30, name)
+            wait(lambda n=name: ip in self.sh("client", f"ping -c 1 -w 1 {n} 2>&1 | head -1", check=False).out, 10, name)
         out = self.sh("client", "nslookup -type=a near.default.svc.cluster.local", check=False).all
         self.assertIn(f"Address: {ip}", out)
         self.assertIn("198.51.100.7", self.sh("client", "nslookup -type=a outside.example", check=False).all)
