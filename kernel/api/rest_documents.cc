@@ -179,6 +179,11 @@ bool RestServer::State::document(const ExchangeRef& ex) {
     send_document(ex, doc, "application/json", {});
     return true;
   }
+  if (path == "/openapi/v2") {
+    // kubectl asks for it to check a v1 List before it sends the objects in it.
+    ex->fail(Error(PINTLE_NOT_FOUND, "OpenAPI v2 is not served yet, OpenAPI v3 is; kubectl checks a List with v2: give it one object per document, or --validate=false"));
+    return true;
+  }
   if (path.starts_with("/openapi/v3/")) {
     const std::string at = path.substr(12);
     std::string group, version;

@@ -77,6 +77,13 @@ void RemoteBackend::log(int level, std::string_view text, std::string_view field
   channel_->send(FrameType::kLog, 0, std::move(w));
 }
 
+void RemoteBackend::report(int health, std::string_view message) {
+  Writer w;
+  w.u8(static_cast<uint8_t>(health));
+  w.text(message);
+  channel_->send(FrameType::kReport, 0, std::move(w));
+}
+
 Error RemoteBackend::ask(FrameType type, Writer w, std::function<void(Reader&)> read, std::function<void(Reader&)> part, uint64_t* id_out) {
   auto asked = std::make_shared<Asked>();
   asked->read = std::move(read);

@@ -18,6 +18,7 @@ class RemoteBackend final : public HostBackend, public std::enable_shared_from_t
   RemoteBackend(Executor& executor, std::shared_ptr<Channel> channel, const std::string& plugin);
   Executor& executor() override { return executor_; }
   void log(int level, std::string_view text, std::string_view fields) override;
+  void report(int health, std::string_view message) override;
   int log_level() const override { return level_; }
   void set_level(int level) { level_ = level; }
   Result<ObjectRef> get(const Key& key) override;

@@ -92,6 +92,7 @@ class HostBackend {
 
   virtual void log(int level, std::string_view text, std::string_view fields) = 0;
   virtual int log_level() const = 0;
+  virtual void report(int health, std::string_view message) = 0;  // PINTLE_HEALTH_*
 
   virtual Result<ObjectRef> get(const Key& key) = 0;
   virtual Result<Listed> list(const StoreQuery& query) = 0;

@@ -65,7 +65,8 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::open(Executor& executor, Con
   State* raw = s.get();
   s->rest->add_check("plugins", false, [raw]() -> Result<void> {
     if (raw->ready) return {};
-    return Error(PINTLE_UNAVAILABLE, "plugins are still starting");
+    const std::string what = raw->plugins->still_starting();
+    return Error(PINTLE_UNAVAILABLE, "plugins are still starting" + (what.empty() ? what : ": " + what));
   });
   s->rest->add_check("store", true, [raw]() -> Result<void> {
     if (!raw->store->read_only()) return {};

@@ -109,6 +109,27 @@ TEST_F(PlaneTest, ConfiguredPluginsRunAndOthersAreFound) {
   EXPECT_NE(ask("probe.main").find("\"one\""), std::string::npos);
 }
 
+TEST_F(PlaneTest, TheServerIsReadyWhenPluginsOweNothingMore) {
+  const uint64_t begun = executor_.now();
+  boot("plugins:\n  probe: {config: {behaviour: owes}}\n");
+  ASSERT_TRUE(started_) << started_.error().text;
+  EXPECT_GE(executor_.now() - begun, 5 * kSecond);
+  EXPECT_EQ(plane_->plugins().still_starting(), "");
+  settle();
+  EXPECT_EQ(condition("probe", "Ready")["status"].as_string(), "True");
+}
+
+TEST_F(PlaneTest, APluginThatCannotDoItsWorkSaysSoAndTheServerIsReady) {
+  boot("plugins:\n  probe: {config: {behaviour: degraded}}\n");
+  ASSERT_TRUE(started_) << started_.error().text;
+  settle();
+  const json::Value status = object(kPluginKind, "probe")["status"], ready = condition("probe", "Ready");
+  EXPECT_EQ(status["state"].as_string(), "Active");
+  EXPECT_EQ(status["reason"].as_string(), "Degraded");
+  EXPECT_EQ(ready["status"].as_string(), "False");
+  EXPECT_EQ(ready["message"].as_string(), "nothing to drive; plug one in");
+}
+
 TEST_F(PlaneTest, PatchingASlotSwapsAndTheOldHolderIsUnloaded) {
   boot(kTwo);
   EXPECT_EQ(object(kPluginKind, "second").at("status.reason").as_string(), "Standby");

@@ -93,6 +93,12 @@ struct HostTables {
   }
   static int level(const pintle_host* h) { return of(h).backend_->log_level(); }
 
+  // ---- health
+  static void report(const pintle_host* h, int state, pintle_bytes message) {
+    if (state < PINTLE_HEALTH_READY || state > PINTLE_HEALTH_DEGRADED) return;
+    of(h).backend_->report(state, view(message));
+  }
+
   // ---- store
   static StoreQuery query_of(const pintle_query& q) {
     return {std::string(view(q.kind)), std::string(view(q.ns)), std::string(view(q.label_selector)), std::string(view(q.field_selector)),
@@ -484,6 +490,7 @@ const pintle_store_api kStore{sizeof(pintle_store_api), HostTables::get,     Hos
 const pintle_exec_api kExec{sizeof(pintle_exec_api), HostTables::post, HostTables::post_blocking, HostTables::after, HostTables::cancel};
 const pintle_clock_api kClock{sizeof(pintle_clock_api), HostTables::now, HostTables::wall};
 const pintle_random_api kRandom{sizeof(pintle_random_api), HostTables::fill};
+const pintle_health_api kHealth{sizeof(pintle_health_api), HostTables::report};
 const pintle_metrics_api kMetrics{sizeof(pintle_metrics_api), HostTables::metric, metric_add, metric_set};
 const pintle_peer_api kPeer{sizeof(pintle_peer_api), HostTables::invoke, HostTables::resume, HostTables::cancel_invocation, HostTables::epoch};
 const pintle_net_api kNet{sizeof(pintle_net_api), HostTables::connect, HostTables::listen,
@@ -497,6 +504,7 @@ const std::vector<Service>& services() {
   static const auto* all = new std::vector<Service>{
       {PINTLE_LOG, &kLog},       {PINTLE_OBJECT, object_api()}, {PINTLE_STORE, &kStore}, {PINTLE_EXEC, &kExec},       {PINTLE_CALL, CallState::api()},
       {PINTLE_CLOCK, &kClock},   {PINTLE_RANDOM, &kRandom},     {PINTLE_PEER, &kPeer},   {PINTLE_NET, &kNet},         {PINTLE_METRICS, &kMetrics},
+      {PINTLE_HEALTH, &kHealth},
   };
   return *all;
 }

@@ -12,8 +12,8 @@ constexpr size_t kMaxFences = 16;
 }  // namespace
 
 KernelBackend::KernelBackend(KernelServices& services, std::string name, std::shared_ptr<const Manifest> manifest,
-                             std::shared_ptr<std::atomic<int>> log_level)
-    : services_(services), name_(std::move(name)), manifest_(std::move(manifest)), log_level_(std::move(log_level)) {}
+                             std::shared_ptr<std::atomic<int>> log_level, OnReport on_report)
+    : services_(services), name_(std::move(name)), manifest_(std::move(manifest)), log_level_(std::move(log_level)), on_report_(std::move(on_report)) {}
 
 void KernelBackend::log(int level, std::string_view text, std::string_view fields) {
   if (level >= *log_level_) log::write(level, name_, text, fields);

@@ -1,6 +1,7 @@
 // Host services as the kernel itself gives them: the pipeline under the plugin's identity, the bus, the slots.
 #pragma once
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -24,10 +25,13 @@ struct KernelServices {
 // One per instance. Threads: any.
 class KernelBackend final : public HostBackend {
  public:
-  KernelBackend(KernelServices& services, std::string name, std::shared_ptr<const Manifest> manifest, std::shared_ptr<std::atomic<int>> log_level);
+  using OnReport = std::function<void(int health, std::string message)>;
+  KernelBackend(KernelServices& services, std::string name, std::shared_ptr<const Manifest> manifest, std::shared_ptr<std::atomic<int>> log_level,
+                OnReport on_report);
   Executor& executor() override { return services_.executor; }
   void log(int level, std::string_view text, std::string_view fields) override;
   int log_level() const override { return *log_level_; }
+  void report(int health, std::string_view message) override { on_report_(health, std::string(message)); }
   Result<ObjectRef> get(const Key& key) override;
   Result<Listed> list(const StoreQuery& query) override;
   Result<std::unique_ptr<WatchFeed>> watch(const StoreQuery& query, std::function<void()> wake) override;
@@ -45,6 +49,7 @@ class KernelBackend final : public HostBackend {
   const std::string name_;
   const std::shared_ptr<const Manifest> manifest_;
   const std::shared_ptr<std::atomic<int>> log_level_;
+  const OnReport on_report_;
   mutable std::mutex mutex_;
   std::vector<FenceCheck> held_;
 };

@@ -42,10 +42,12 @@ void PluginsController::bring_up(Unit& u) {
   options.file = u.file.path;
   options.digest = g->digest;
   options.config = g->config;
-  options.backend = std::make_shared<KernelBackend>(services_, u.name, g->manifest, u.level);
   const std::string name = u.name;
   const uint64_t number = g->number;
   std::weak_ptr<PluginsController> weak = weak_from_this();
+  options.backend = std::make_shared<KernelBackend>(services_, u.name, g->manifest, u.level, [weak, name, number](int health, const std::string& message) {
+    if (auto self = weak.lock()) self->strand([self, name, number, health, message] { self->on_report(name, number, health, message); });
+  });
   options.events.on_state = [weak, name, number](PluginState state, const std::string& message) {
     if (auto self = weak.lock()) self->strand([self, name, number, state, message] { self->on_state(name, number, state, message); });
   };
@@ -356,6 +358,17 @@ void PluginsController::on_state(const std::string& name, uint64_t number, Plugi
   if (state == PluginState::kFailed) return;  // told by failed(), with what follows from it
   const bool shown = g == u.current || (g == u.starting && !u.current) || (!u.current && !u.starting && u.old.size() && u.old.back() == g);
   if (shown && state != PluginState::kUnloaded && state != PluginState::kParked) show(u, state, u.enabled ? "" : "Disabled", message);
+}
+
+void PluginsController::on_report(const std::string& name, uint64_t number, int health, const std::string& message) {
+  Unit& u = units_[name];
+  const auto g = u.current && u.current->number == number ? u.current : u.starting && u.starting->number == number ? u.starting : nullptr;
+  if (!g || (g->health == health && g->health_message == message)) return;
+  if (health == PINTLE_HEALTH_DEGRADED) events_.record("Plugin", name, u.uid, true, "Degraded", message);
+  g->health = health;
+  g->health_message = message;
+  u.changed_at = services_.executor.wall();
+  kick();
 }
 
 void PluginsController::on_exit(const std::string& name, uint64_t number, const Error& why) {

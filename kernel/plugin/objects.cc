@@ -207,8 +207,12 @@ json::Value PluginsController::unit_status(const Unit& u, bool counters) const {
   };
   const auto& g = u.current;
   s.set("state", to_string(u.state));
-  put("reason", u.reason);
-  put("message", u.message);
+  // An instance that runs and cannot do its work says so itself.
+  const bool well = !g || u.state != PluginState::kActive || g->health == PINTLE_HEALTH_READY;
+  const std::string reason = well ? u.reason : g->health == PINTLE_HEALTH_STARTING ? "Starting" : "Degraded";
+  const std::string message = well ? u.message : g->health_message;
+  put("reason", reason);
+  put("message", message);
   const std::shared_ptr<const Manifest> m = g ? g->manifest : u.file.manifest;
   if (m) {
     s.set("version", m->version);
@@ -257,7 +261,7 @@ json::Value PluginsController::unit_status(const Unit& u, bool counters) const {
   s.set("instances", std::move(instances));
   const int64_t since = u.changed_at ? u.changed_at : services_.executor.wall();
   json::Value conditions = json::Value::array();
-  conditions.push(condition("Ready", g && u.state == PluginState::kActive, g ? "Running" : u.reason, u.message, since));
+  conditions.push(condition("Ready", g && u.state == PluginState::kActive && well, g && well ? "Running" : reason, message, since));
   if (update) conditions.push(condition("UpdateAvailable", true, "FileChanged", "another file is at its path; pintle plugin upgrade " + u.name + " uses it", since));
   if (u.drift) conditions.push(condition("Drift", true, "EditedAtRunTime", "the spec is not what the configuration file says", since));
   if (u.parked) conditions.push(condition("Parked", true, "NotQuiet", std::to_string(u.parked) + " earlier instances stay in memory", since));

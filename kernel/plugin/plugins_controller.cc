@@ -163,7 +163,7 @@ void PluginsController::step() {
   if (create_missing() || act()) return;
   publish();
   events_.flush();
-  if (!settled_) return;
+  if (!settled_ || !still_starting().empty()) return;
   auto settled = std::move(settled_);
   settled_ = nullptr;
   std::string missing;
@@ -282,6 +282,7 @@ void PluginsController::remember() {
     if (u.current) {
       s.instances[name] = u.current->instance;
       if (u.current->loops) s.loops[name] = u.current->loops;
+      if (u.current->health == PINTLE_HEALTH_STARTING) s.starting += (s.starting.empty() ? "" : "; ") + ("plugin \"" + name + "\": " + u.current->health_message);
     }
   }
   s.candidates = candidates_;
@@ -312,6 +313,11 @@ std::vector<std::string> PluginsController::providers(const std::string& interfa
 std::map<std::string, PluginState> PluginsController::states() const {
   std::lock_guard lock(seen_mutex_);
   return seen_.states;
+}
+
+std::string PluginsController::still_starting() const {
+  std::lock_guard lock(seen_mutex_);
+  return seen_.starting;
 }
 
 json::Value PluginsController::metrics() const {

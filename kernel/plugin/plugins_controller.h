@@ -60,6 +60,8 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
   json::Value metrics() const;
   // Per plugin: name -> state; for readiness and tests.
   std::map<std::string, PluginState> states() const;
+  // What running plugins still owe before the cluster can be used, "plugin \"core\": ..."; "" = nothing.
+  std::string still_starting() const;
 
  private:
   struct SlotObject {
@@ -120,6 +122,7 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
   void start_loops(const std::string& name, std::shared_ptr<Generation> g);
   void drain_loops(std::shared_ptr<Generation> g, std::function<void()> done);
   void on_state(const std::string& name, uint64_t number, PluginState state, const std::string& message);
+  void on_report(const std::string& name, uint64_t number, int health, const std::string& message);
   void on_exit(const std::string& name, uint64_t number, const Error& why);
   void stop_next(std::vector<std::string> order, std::function<void()> done);
 
@@ -169,6 +172,7 @@ class PluginsController : public std::enable_shared_from_this<PluginsController>
     std::map<std::string, PluginState> states;
     std::map<std::string, std::shared_ptr<Instance>> instances;
     std::map<std::string, std::shared_ptr<ReconcileLoops>> loops;
+    std::string starting;  // what running instances still owe
   };
   void remember();
   mutable std::mutex seen_mutex_;

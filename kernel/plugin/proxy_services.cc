@@ -34,6 +34,13 @@ bool RemoteServices::on_frame(const Frame& frame) {
       log_->log(std::clamp<int>(level, PINTLE_LOG_DEBUG, PINTLE_LOG_ERROR), text, fields);
       return true;
     }
+    case FrameType::kReport: {
+      const uint8_t health = r.u8();
+      const std::string_view message = r.text();
+      if (!r.at_end() || health > PINTLE_HEALTH_DEGRADED) return false;
+      backend_->report(health, message);
+      return true;
+    }
     case FrameType::kGet: {
       const Key key{r.string(), r.string(), r.string()};
       if (!r.at_end()) return false;

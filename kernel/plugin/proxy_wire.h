@@ -46,6 +46,7 @@ enum class FrameType : uint8_t {
   kCommit,        // operations, fences, flags → kAnswer (code, results)
   kEpoch,         // slot → kAnswer (error, epoch)
   kMetrics,       // what changed
+  kReport,        // health, message
   // both ways
   kAnswer,
   kCall,          // slot ("" towards the plugin), interface, method, deadline, wants parts, request; descriptors

@@ -20,6 +20,10 @@ class PlainBackend final : public HostBackend {
     lines.emplace_back(text);
   }
   int log_level() const override { return PINTLE_LOG_DEBUG; }
+  void report(int, std::string_view message) override {
+    std::lock_guard lock(mutex);
+    reports.emplace_back(message);
+  }
   Result<ObjectRef> get(const Key&) override { return Error(PINTLE_NOT_FOUND, "empty"); }
   Result<Listed> list(const StoreQuery&) override { return Listed{}; }
   Result<std::unique_ptr<WatchFeed>> watch(const StoreQuery&, std::function<void()>) override {
@@ -42,7 +46,7 @@ class PlainBackend final : public HostBackend {
     return held;
   }
   std::mutex mutex;
-  std::vector<std::string> lines;
+  std::vector<std::string> lines, reports;
   std::vector<FenceCheck> held;
 
  private:

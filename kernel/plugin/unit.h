@@ -22,6 +22,8 @@ struct Generation {
   PluginState state = PluginState::kInspected;
   std::string message;
   int64_t since = 0;  // wall clock of the state
+  int health = PINTLE_HEALTH_READY;  // what the instance says of itself
+  std::string health_message;
   uint64_t started_at = 0;
 };
 

@@ -16,6 +16,7 @@ json::Value named(const char* api_version, const char* kind, std::string_view na
 }  // namespace
 
 void Namespaces::start() {
+  host_.report(PINTLE_HEALTH_STARTING, "the namespaces default, kube-system, kube-public and kube-node-lease are being made");
   // From a task: this plugin must be able to answer its own hooks when the kernel calls them for these writes.
   host_.post([this] { create_all(); });
 }
@@ -33,13 +34,19 @@ void Namespaces::create_all() {
   std::vector<Op> ops;
   for (const char* name : kAlways)
     if (!host_.get_object("namespaces", "", name).ok()) ops.push_back(Op::create("namespaces", "", named("v1", "Namespace", name)));
-  if (ops.empty()) return;
+  if (ops.empty()) return host_.report(PINTLE_HEALTH_READY);
   host_.commit(
       ops,
       [this](CommitResult r) {
         bool again = r.code != PINTLE_OK;
-        for (const auto& op : r.ops) again = again || (op.code != PINTLE_OK && op.code != PINTLE_ALREADY_EXISTS);
-        if (!again) return;
+        std::string why;
+        for (const auto& op : r.ops)
+          if (op.code != PINTLE_OK && op.code != PINTLE_ALREADY_EXISTS) {
+            again = true;
+            why = op.text;
+          }
+        if (!again) return host_.report(PINTLE_HEALTH_READY);
+        host_.report(PINTLE_HEALTH_STARTING, "the namespaces that every cluster has could not be made yet: " + (why.empty() ? "the write failed" : why));
         std::lock_guard lock(mutex_);
         if (!stopped_) retry_ = host_.after(kRetry, [this] { create_all(); });
       },

@@ -631,6 +631,7 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
     h.head = strand_.wrap([this](HttpResponse r) {
       if (r.status != 200) return;
       connected_ = true;
+      host.report(PINTLE_HEALTH_READY);
       for (const auto& [id, e] : inspected_) changed(id);  // what happened while we were not listening is not known
       for (auto& [id, listener] : listeners_) tell(*listener, Value::object({{"type", "sync"}}));
     });
@@ -651,7 +652,9 @@ class DockerRuntime final : public Plugin, public RuntimeProvider {
         host.warn("the Docker Engine's event stream ended, connecting again", Value::object({{"error", r.ok() ? std::string("closed") : r.error().text}}));
       } else if (!r) {
         // It is not just the stream: whoever listens has to know that nothing is seen any more.
-        for (auto& [id, listener] : std::exchange(listeners_, {})) listener->fail(engine_.unavailable(r.error()));
+        const Error why = engine_.unavailable(r.error());
+        host.report(PINTLE_HEALTH_DEGRADED, why.text);
+        for (auto& [id, listener] : std::exchange(listeners_, {})) listener->fail(why);
       }
       connected_ = false;
       reconnect_ = host.after(kSecond / 2, strand_.wrap([this] { follow_events(); }));

@@ -116,6 +116,9 @@ class Engine(ClusterTest):
         node = self.cluster.get("nodes")["items"][0]
         return next(c for c in node["status"]["conditions"] if c["type"] == "Ready")
 
+    def plugin(self):
+        return next(c for c in self.cluster.get("plugin", "runtime-docker")["status"]["conditions"] if c["type"] == "Ready")
+
     def statuses(self):
         return {p["metadata"]["name"]: p["status"]["containerStatuses"][0] for p in self.cluster.get("pods")["items"]}
 
@@ -130,6 +133,8 @@ class Engine(ClusterTest):
         ready = wait(lambda: self.node()["status"] == "False" and "Docker" in self.node()["message"] and self.node(), 20, "a node that is not ready")
         self.assertIn(f"the Docker Engine does not answer at {self.engine.socket}", ready["message"])
         self.assertIn('start it with "systemctl start docker" or set the plugin\'s `socket`', ready["message"])
+        self.assertEqual(self.plugin()["status"], "False")
+        self.assertIn(f"the Docker Engine does not answer at {self.engine.socket}", self.plugin()["message"])
         self.k("create", "configmap", "serves", "--from-literal=a=b")
         self.assertEqual(len(ready["message"].splitlines()), 1)
         told = [line for line in self.cluster.log_text().splitlines() if "does not answer" in line]
@@ -142,6 +147,7 @@ class Engine(ClusterTest):
         subprocess.run([os.path.join(ROOT, "tests/images/make")], env={**os.environ, "DOCKER_HOST": f"unix://{self.engine.socket}"}, check=True, stdout=subprocess.DEVNULL)
         self.assertTrue(self.engine.docker("images", "-q", BUSYBOX))
         wait(lambda: self.node()["status"] == "True", 30, "the node")
+        wait(lambda: self.plugin()["status"] == "True", 10, "the plugin's own word")
         self.k("wait", "--for=condition=Ready", "pod/always", "pod/once", "--timeout=90s", timeout=100)
         before = self.statuses()
 

@@ -19,6 +19,7 @@ SCRIPT = r"""
 set -e
 eval "$(pintle up --config "$SIM" --listen 127.0.0.1:0 --print-env)"
 echo "data $PINTLE_DATA"
+kubectl get namespace default kube-system kube-public kube-node-lease >/dev/null
 kubectl wait --for=condition=Ready node --all --timeout=60s >/dev/null
 kubectl create deployment web --image=web:1 --replicas=4 >/dev/null
 kubectl rollout status deployment/web --timeout=60s >/dev/null

@@ -16,6 +16,11 @@ class Probe final : public Plugin, public StreamProvider, public ControllerProvi
   void start() override {
     if (behaviour_ == "fail-start") throw Error(PINTLE_UNAVAILABLE, "nobody listens on the other side");
     if (behaviour_ == "leak-timer") timer_ = host.after(3600ull * 1000000000, [] {});
+    if (behaviour_ == "owes") {
+      host.report(PINTLE_HEALTH_STARTING, "five seconds of work");
+      timer_ = host.after(5ull * 1000000000, [this] { host.report(PINTLE_HEALTH_READY); });
+    }
+    if (behaviour_ == "degraded") host.report(PINTLE_HEALTH_DEGRADED, "nothing to drive; plug one in");
     if (behaviour_ == "leak-watch") {
       auto watch = host.watch({.kind = "slots.pintle.dev"}, [](const Event&) {});
       if (watch) watch_ = std::move(*watch);

@@ -272,6 +272,19 @@ typedef struct {
   void (*fill)(const pintle_host*, void* out, size_t len);        /* seeded in simulation */
 } pintle_random_api;
 
+/* How the instance fares, beside running: the condition Ready of its Plugin object. An instance that never reports counts as ready. */
+#define PINTLE_HEALTH PINTLE_DRAFT "health/1"
+enum {
+  PINTLE_HEALTH_READY = 0,
+  PINTLE_HEALTH_STARTING = 1, /* it owes the cluster something before that can be used: /readyz waits. From start() or activate() */
+  PINTLE_HEALTH_DEGRADED = 2  /* it runs and cannot do its work now; the cluster serves on */
+};
+typedef struct {
+  uint32_t size; /* [any] */
+  /* Replaces the report before. `message`: what is missing and what to do; for READY it may be empty. */
+  void (*report)(const pintle_host*, int state, pintle_bytes message);
+} pintle_health_api;
+
 #define PINTLE_METRICS PINTLE_DRAFT "metrics/1"
 typedef struct pintle_metric pintle_metric;
 enum { PINTLE_COUNTER = 1, PINTLE_GAUGE = 2, PINTLE_HISTOGRAM = 3 };

@@ -409,7 +409,8 @@ class Host {
         random_(get<pintle_random_api>(PINTLE_RANDOM)),
         peer_(get<pintle_peer_api>(PINTLE_PEER)),
         net_(get<pintle_net_api>(PINTLE_NET)),
-        metrics_(get<pintle_metrics_api>(PINTLE_METRICS)) {}
+        metrics_(get<pintle_metrics_api>(PINTLE_METRICS)),
+        health_(get<pintle_health_api>(PINTLE_HEALTH)) {}
 
   template <class T>
   const T* get(const char* id) const {
@@ -617,6 +618,11 @@ class Host {
     return w;
   }
 
+  // ---- health: PINTLE_HEALTH_READY, _STARTING (/readyz waits), _DEGRADED (the message says what is missing and what to do)
+  void report(int health, std::string_view message = {}) const {
+    if (health_) health_->report(raw_, health, bytes(message));
+  }
+
   // ---- metrics
   Metric metric(int type, std::string_view name, std::string_view help, const json::Value& labels = {}) const {
     if (!metrics_) return {};
@@ -660,6 +666,7 @@ class Host {
   const pintle_peer_api* peer_;
   const pintle_net_api* net_;
   const pintle_metrics_api* metrics_;
+  const pintle_health_api* health_;
 };
 
 #define PINTLE_METHOD(table, method) \

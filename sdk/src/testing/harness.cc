@@ -101,6 +101,8 @@ struct Harness::State {
   std::map<std::tuple<std::string, std::string, std::string>, pintle_object*> objects;
   std::vector<std::string> paths, log;
   std::map<std::string, pintle_metric> metrics;
+  int health = PINTLE_HEALTH_READY;
+  std::string health_message;
   std::map<std::string, uint64_t> epochs;
   struct PeerPlugin {
     void* library = nullptr;
@@ -504,6 +506,10 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
     static constexpr pintle_random_api random{sizeof(pintle_random_api), [](const pintle_host* h, void* out, size_t n) {
       for (size_t i = 0; i < n; ++i) static_cast<unsigned char*>(out)[i] = static_cast<unsigned char>(State::of(h).random());
     }};
+    static constexpr pintle_health_api health{sizeof(pintle_health_api), [](const pintle_host* h, int state, pintle_bytes message) {
+                                                State::of(h).health = state;
+                                                State::of(h).health_message = std::string(view(message));
+                                              }};
     static constexpr pintle_metrics_api metrics{
         sizeof(pintle_metrics_api),
         [](const pintle_host* h, int, pintle_bytes name, pintle_bytes, pintle_bytes labels) {
@@ -613,7 +619,7 @@ Harness::Harness(HarnessOptions options) : state_(std::make_unique<State>()) {
         [](pintle_fdwatch* w) { w->ended = true; }};
     const std::pair<const char*, const void*> all[] = {
         {PINTLE_CALL, &call}, {PINTLE_LOG, &log}, {PINTLE_OBJECT, &object}, {PINTLE_STORE, &store}, {PINTLE_EXEC, &exec}, {PINTLE_CLOCK, &clock},
-        {PINTLE_RANDOM, &random}, {PINTLE_METRICS, &metrics}, {PINTLE_PEER, &peer}, {PINTLE_NET, &net}};
+        {PINTLE_RANDOM, &random}, {PINTLE_METRICS, &metrics}, {PINTLE_HEALTH, &health}, {PINTLE_PEER, &peer}, {PINTLE_NET, &net}};
     for (const auto& [name, table] : all)
       if (std::strcmp(name, id) == 0) return table;
     return nullptr;
@@ -801,5 +807,6 @@ json::Value Harness::left() const {
   return json::Value::object({{"tasks", s.tasks.size()}, {"timers", s.timers.size()}, {"watches", watches}, {"fdwatches", fds}, {"calls", s.calls}});
 }
 std::vector<std::string> Harness::log() const { return state_->log; }
+json::Value Harness::health() const { return json::Value::object({{"state", state_->health}, {"message", state_->health_message}}); }
 
 }  // namespace pintle::testing

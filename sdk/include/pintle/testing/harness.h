@@ -77,6 +77,8 @@ class Harness {
   // What is left behind: {"tasks":n,"timers":n,"watches":n,"fdwatches":n,"calls":n}; all zero after stop().
   json::Value left() const;
   std::vector<std::string> log() const;
+  // What the plugin last reported: {"state": PINTLE_HEALTH_*, "message"}; ready when it never did.
+  json::Value health() const;
 
  private:
   struct State;
