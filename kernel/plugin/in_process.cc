@@ -149,26 +149,28 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
 
   void reach(PluginState state, const std::string& message = {}) {
     state_ = state;
-    if (!options_.events.on_state) return;
-    // In order, though the executor promises none.
-    std::lock_guard lock(events_mutex_);
-    events_.emplace_back(state, message);
-    if (std::exchange(telling_, true)) return;
-    executor().post([self = shared_from_this()] { self->tell(); });
+    if (options_.events.on_state) tell([this, state, message] { options_.events.on_state(state, message); });
   }
-  void tell() {
+  // In order, though the executor promises none.
+  void tell(std::function<void()> news) {
+    std::lock_guard lock(news_mutex_);
+    news_.push_back(std::move(news));
+    if (std::exchange(telling_, true)) return;
+    executor().post([self = shared_from_this()] { self->tell_all(); });
+  }
+  void tell_all() {
     for (;;) {
-      std::pair<PluginState, std::string> event;
+      std::function<void()> news;
       {
-        std::lock_guard lock(events_mutex_);
-        if (events_.empty()) {
+        std::lock_guard lock(news_mutex_);
+        if (news_.empty()) {
           telling_ = false;
           return;
         }
-        event = std::move(events_.front());
-        events_.pop_front();
+        news = std::move(news_.front());
+        news_.pop_front();
       }
-      options_.events.on_state(event.first, event.second);
+      news();
     }
   }
 
@@ -371,7 +373,7 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
     reach(state, message);
     auto done = std::move(ended_);
     ended_ = nullptr;
-    if (done) executor().post([done, state, message] { done({state, message}); });
+    if (done) tell([done, state, message] { done({state, message}); });  // the last news: who owns us may go then
   }
 
   InstanceOptions options_;
@@ -380,8 +382,8 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
   std::atomic<PluginState> state_{PluginState::kInspected};
   std::atomic<bool> accepting_{false}, hung_{false};
   std::string hung_text_, left_;
-  std::mutex events_mutex_;
-  std::deque<std::pair<PluginState, std::string>> events_;
+  std::mutex news_mutex_;
+  std::deque<std::function<void()>> news_;
   bool telling_ = false;
   std::function<void(Ending)> ended_;
 };

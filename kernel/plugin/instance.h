@@ -43,7 +43,7 @@ struct InstanceCounters {
 
 // Runs on the executor, never under a lock.
 struct InstanceEvents {
-  // A state was reached. `message` explains Failed and Parked.
+  // A state was reached. `message` explains Failed and Parked. None comes after the `done` of stop().
   std::function<void(PluginState state, const std::string& message)> on_state;
   // The instance died by itself (other process: exit, signal, missed deadlines). Open calls have been answered
   // UNAVAILABLE. No further call is answered; stop() is still to be called.
