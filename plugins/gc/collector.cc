@@ -209,8 +209,8 @@ void Collector::orphan(const Place& place, const Live& live, Answered answered) 
 
 void Collector::foreground(const Place& place, const Live& live, Answered answered) {
   std::vector<Op> ops;
-  bool blocked = false;
-  for (const auto& d : graph_.dependents(place.uid)) {
+  bool blocked = graph_.waits_for_leaving(place.uid);
+  for (const auto& d : graph_.staying(place.uid)) {
     Live dependent;
     const Found found = find(d, &dependent);
     if (found == Found::kNo) graph_.gone(d.uid);

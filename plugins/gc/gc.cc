@@ -55,7 +55,7 @@ class Gc final : public Plugin, public ControllerProvider {
         if (const auto owner = collector_.owner_place(r, place.ns); owner && r["blockOwnerDeletion"].as_bool()) keys.push(owner->key());
     } else {
       graph.learn(group_of(object["apiVersion"].as_string()), std::string(object["kind"].as_string()), place.kind, !place.ns.empty());
-      graph.seen(place, meta["ownerReferences"]);
+      graph.seen(place, meta["ownerReferences"], meta.contains("deletionTimestamp"));
       bool waits = !meta["ownerReferences"].empty();
       if (meta.contains("deletionTimestamp"))
         for (const auto& f : meta["finalizers"].items())
@@ -116,6 +116,7 @@ class Gc final : public Plugin, public ControllerProvider {
 
   void apply(const Event& e) {
     if (e.type == PINTLE_EVENT_SYNCED || e.type == PINTLE_EVENT_CLOSED) {
+      if (e.type == PINTLE_EVENT_CLOSED) collector_.graph().doubt();
       std::lock_guard lock(mutex_);
       synced_ = e.type == PINTLE_EVENT_SYNCED;
       if (!synced_ && !stopped_) again_ = host.after(kAgain, [this] { watch(); });
@@ -127,7 +128,7 @@ class Gc final : public Plugin, public ControllerProvider {
     if (e.type == PINTLE_EVENT_DELETED) return collector_.graph().gone(place.uid);
     if (e.type == PINTLE_EVENT_ADDED)
       collector_.graph().learn(group_of(e.object.text(api_version_)), std::string(e.object.text(kind_)), place.kind, !place.ns.empty());
-    collector_.graph().seen(place, meta["ownerReferences"]);
+    collector_.graph().seen(place, meta["ownerReferences"], meta.contains("deletionTimestamp"));
   }
 
   Collector collector_;

@@ -19,15 +19,17 @@ std::optional<Place> Place::parse(std::string_view key) {
 }
 
 void Graph::unlink(const Node& node) {
-  for (const auto& owner : node.owners) {
-    const auto it = dependents_.find(owner);
+  for (const Owner& owner : node.owners) {
+    const auto it = dependents_.find(owner.uid);
     if (it == dependents_.end()) continue;
-    it->second.erase(node.place.uid);
-    if (it->second.empty()) dependents_.erase(it);
+    it->second.all.erase(node.place.uid);
+    it->second.staying.erase(node.place.uid);
+    if (node.leaving && owner.blocked) --it->second.blocking;
+    if (it->second.all.empty()) dependents_.erase(it);
   }
 }
 
-void Graph::seen(const Place& place, const json::Value& owner_references) {
+void Graph::seen(const Place& place, const json::Value& owner_references, bool leaving) {
   std::lock_guard lock(mutex_);
   if (gone_.count(place.uid)) return;
   const auto it = nodes_.find(place.uid);
@@ -38,10 +40,25 @@ void Graph::seen(const Place& place, const json::Value& owner_references) {
   }
   Node& node = nodes_[place.uid];
   node.place = place;
+  node.leaving = leaving;
   node.owners.clear();
   for (const auto& r : owner_references.items()) {
-    node.owners.emplace_back(r["uid"].as_string());
-    dependents_[node.owners.back()].insert(place.uid);
+    std::string owner(r["uid"].as_string());
+    Dependents& of = dependents_[owner];
+    if (!of.all.insert(place.uid).second) continue;  // named twice
+    const bool blocked = r["blockOwnerDeletion"].as_bool();
+    if (!leaving) of.staying.insert(place.uid);
+    else if (blocked) ++of.blocking;
+    node.owners.push_back({std::move(owner), blocked});
+  }
+}
+
+void Graph::doubt() {
+  std::lock_guard lock(mutex_);
+  for (auto& [uid, node] : nodes_) node.leaving = false;
+  for (auto& [uid, of] : dependents_) {
+    of.staying = of.all;
+    of.blocking = 0;
   }
 }
 
@@ -60,12 +77,29 @@ void Graph::gone(const std::string& uid) {
   }
 }
 
-std::vector<Place> Graph::dependents(const std::string& uid) const {
+std::vector<Place> Graph::places(const std::set<std::string>& uids) const {
   std::vector<Place> out;
-  std::lock_guard lock(mutex_);
-  if (const auto it = dependents_.find(uid); it != dependents_.end())
-    for (const auto& d : it->second) out.push_back(nodes_.at(d).place);
+  out.reserve(uids.size());
+  for (const auto& uid : uids) out.push_back(nodes_.at(uid).place);
   return out;
+}
+
+std::vector<Place> Graph::dependents(const std::string& uid) const {
+  std::lock_guard lock(mutex_);
+  const auto it = dependents_.find(uid);
+  return it == dependents_.end() ? std::vector<Place>() : places(it->second.all);
+}
+
+std::vector<Place> Graph::staying(const std::string& uid) const {
+  std::lock_guard lock(mutex_);
+  const auto it = dependents_.find(uid);
+  return it == dependents_.end() ? std::vector<Place>() : places(it->second.staying);
+}
+
+bool Graph::waits_for_leaving(const std::string& uid) const {
+  std::lock_guard lock(mutex_);
+  const auto it = dependents_.find(uid);
+  return it != dependents_.end() && it->second.blocking > 0;
 }
 
 bool Graph::has_dependents(const std::string& uid) const {
