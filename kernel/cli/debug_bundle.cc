@@ -1,4 +1,5 @@
 // `pintle debug bundle`: what somebody else needs to find a fault, in one file, without secrets.
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -75,6 +76,7 @@ Result<int> debug_bundle(const Arguments& a) {
   std::string work = (fs::temp_directory_path() / "pintle-debug-XXXXXX").string();
   if (!mkdtemp(work.data())) return Error(PINTLE_FORBIDDEN, "cannot make a directory in " + fs::temp_directory_path().string());
   const std::string inside = work + "/" + name;
+  umask(077);  // also for the archive, which tar makes
   Result<void> done = kernel::make_directory(inside);
   if (done) done = collect(data, inside);
   if (done) {

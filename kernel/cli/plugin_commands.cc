@@ -52,7 +52,16 @@ Result<int> plugin_new(const Arguments& a) {
 }
 
 Result<int> plugin_inspect(const Arguments& a) {
-  auto note = kernel::read_note(a.operands()[0]);
+  std::string file = a.operands()[0];
+  std::error_code code;
+  // A name as `plugin list` shows it stands for the file that the server would take.
+  if (file.find('/') == std::string::npos && !fs::exists(file, code))
+    for (const auto& d : plugin_directories())
+      if (fs::exists(d + "/" + file + ".so", code)) {
+        file = d + "/" + file + ".so";
+        break;
+      }
+  auto note = kernel::read_note(file);
   if (!note) return note.error();
   const auto parsed = json::parse(note->manifest);
   if (!parsed) return Error(PINTLE_BAD_REQUEST, a.operands()[0] + " has a damaged manifest: " + parsed.error);

@@ -83,7 +83,11 @@ Result<std::string> PluginsController::delete_hook(const json::Value& request) c
     if (!who.empty())
       return Error(PINTLE_CONFLICT, "plugin \"" + name + "\" cannot be deleted: " + join(who) + " need it; delete them first or set the annotation pintle.dev/force to \"true\"");
   }
-  return std::string("{\"action\":\"immediate\"}");
+  json::Value answer = json::Value::object({{"action", "immediate"}});
+  if (request["kind"].as_string() == kPluginKind && object.at("spec.enabled").as_bool(true))
+    answer.set("warnings", json::Value::array({"plugin \"" + name + "\" is disabled by this and stays so, also after a restart; enable it with: kubectl patch plugin " + name +
+                                               " --type=merge -p '{\"spec\":{\"enabled\":true}}'"}));
+  return answer.dump();
 }
 
 }  // namespace pintle::kernel

@@ -27,6 +27,9 @@ Result<void> check_private(const std::string& path) {
 Result<DataDir> DataDir::open(const std::string& path) {
   const Result<void> made = make_directory(path);
   if (!made) return made.error();
+  struct stat folder {};
+  if (stat(path.c_str(), &folder) == 0 && (folder.st_mode & 022) != 0)
+    return Error(PINTLE_FORBIDDEN, "the data directory " + path + " may be written by others, who could replace what is in it; run: chmod go-w " + path);
   DataDir out;
   Result<LockFile> lock = LockFile::take(path + "/pintle.lock");
   if (!lock) {

@@ -110,6 +110,22 @@ class BadInputTest(CommandTest):
         self.assertRegex(r.stdout, r"(?m)^teleporter .*Failed .*teleporter")
         self.wait_for(data, "get", "nodes", contains=" Ready")
 
+    def test_config_check_knows_plugins_their_configuration_and_slots(self):
+        path = self.path("wrong.yaml")
+        with open(path, "w") as f:
+            f.write("plugins:\n  cores: {}\n  core: {config: {cafile: 1}}\n  scheduler-default: {}\nslots:\n  scheduler.default-scheduler: nobody\n  dns.x: scheduler-default\n")
+        r = self.run_program(PINTLE, "config", "check", path, code=1)
+        for expected in (f'{path}:2:', 'no file with a plugin called "cores"', 'did you mean "core"?', "plugins.core.config.cafile",
+                         'plugin "nobody" is not among the plugins of this file', 'plugin "scheduler-default" cannot hold this slot; it can hold scheduler.'):
+            self.assertIn(expected, r.stderr)
+        self.assertIn("good", self.run_program(PINTLE, "config", "check", SIM_CONFIG, code=0).stdout)
+
+    def test_a_directory_that_others_may_write_is_refused(self):
+        data = self.path("d")
+        os.mkdir(data)
+        os.chmod(data, 0o777)
+        self.assertIn(f"run: chmod go-w {data}", self.refused(PINTLED, "--config", SIM_CONFIG, "--data", data, "--listen", "127.0.0.1:0", code=1))
+
     def test_a_mistyped_option_or_command_gets_a_hint(self):
         self.assertEqual(self.refused(PINTLE, "up", "--detatch", code=2), 'pintle: unknown option "--detatch"; did you mean "--detach"?; see pintle up --help')
         self.assertEqual(self.refused(PINTLED, "--lisen", ":1", code=2), 'pintled: unknown option "--lisen"; did you mean "--listen"?; see pintled --help')

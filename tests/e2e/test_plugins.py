@@ -36,6 +36,12 @@ class PluginsTest(ClusterTest):
         refused = self.k("delete", "plugin", "replicaset", check=False)
         self.assertIn('"deployment" need it', refused.stderr)
 
+        deleted = self.k("delete", "plugin", "gc")
+        self.assertIn('Warning: plugin "gc" is disabled by this and stays so', deleted.all)
+        wait(lambda: self.status("gc")["state"] == "Unloaded", 20, "gc to be unloaded")
+        self.patch("plugin", "gc", {"enabled": True})
+        self.active("gc")
+
         self.patch("plugin", "replicaset", {"enabled": False}, force="true")
         wait(lambda: self.status("replicaset")["state"] == "Unloaded", 20, "replicaset to be unloaded")
         self.assertNotIn("pintle.dev/force", self.cluster.get("plugin", "replicaset")["metadata"]["annotations"])

@@ -137,6 +137,24 @@ TEST_F(CertsTest, ABadExtraNameIsRefused) {
   EXPECT_EQ(made.error().code, PINTLE_BAD_REQUEST);
 }
 
+TEST_F(CertsTest, AKeyThatOthersCouldReadIsNotUsedAnyMore) {
+  ASSERT_TRUE(ensure_certificates(dir_, {}, kNow).ok());
+  const std::string before = text("admin.key");
+  ASSERT_EQ(chmod((dir_ + "/admin.key").c_str(), 0644), 0);
+  auto again = ensure_certificates(dir_, {}, kNow);
+  ASSERT_TRUE(again.ok()) << again.error().text;
+  EXPECT_EQ(again->renewed, (std::vector<std::string>{"admin.crt"}));
+  EXPECT_NE(text("admin.key"), before);
+  EXPECT_EQ(mode(dir_ + "/admin.key"), 0600u);
+  ASSERT_EQ(again->warnings.size(), 1u);
+  EXPECT_NE(again->warnings[0].find("mode 0644"), std::string::npos) << again->warnings[0];
+  // The CA's own cannot be replaced without its clients.
+  ASSERT_EQ(chmod((dir_ + "/ca.key").c_str(), 0666), 0);
+  const auto refused = ensure_certificates(dir_, {}, kNow);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().text.find("ca.key\" has mode 0666"), std::string::npos) << refused.error().text;
+}
+
 TEST_F(CertsTest, ARunningServerRenewsItsLeavesAndSaysWhenItsCaIsOver) {
   SimulatedExecutor executor(3);
   ASSERT_TRUE(ensure_certificates(dir_, {}, executor.wall()).ok());
