@@ -7,7 +7,7 @@
 namespace pintle::kernel {
 namespace {
 
-std::vector<std::string> strings(const json::Value& list) {
+std::vector<std::string> texts_of(const json::Value& list) {
   std::vector<std::string> out;
   for (const auto& v : list.items()) out.emplace_back(v.as_string());
   return out;
@@ -50,14 +50,14 @@ Result<std::shared_ptr<const Manifest>> Manifest::parse(std::string_view text) {
     return bad("built for draft \"" + m->draft + "\", this kernel speaks draft \"" PINTLE_DRAFT "\"");
   m->description = v["description"].as_string();
   m->license = v["license"].as_string();
-  m->provides = strings(v["provides"]);
-  m->slots = strings(v["slots"]);
-  m->requirements = strings(v["requires"]);
-  m->after = strings(v["after"]);
-  m->needs = strings(v["needs"]);
+  m->provides = texts_of(v["provides"]);
+  m->slots = texts_of(v["slots"]);
+  m->requirements = texts_of(v["requires"]);
+  m->after = texts_of(v["after"]);
+  m->needs = texts_of(v["needs"]);
   m->multiple = v["multiple"].as_bool();
   if (const auto& isolation = v["isolation"]; isolation.is_object()) {
-    const auto allowed = strings(isolation["allowed"]);
+    const auto allowed = texts_of(isolation["allowed"]);
     if (!allowed.empty()) {
       m->may_run_in_process = contains(allowed, "in-process");
       m->may_run_in_own_process = contains(allowed, "process");
@@ -75,9 +75,9 @@ Result<std::shared_ptr<const Manifest>> Manifest::parse(std::string_view text) {
   m->may_unload = unload == "allowed" && !m->own_threads;
   m->config_schema = v["config"];
   for (const auto& p : v["permissions"].items()) {
-    Permission permission{strings(p["kinds"]), strings(p["verbs"]), {}};
+    Permission permission{texts_of(p["kinds"]), texts_of(p["verbs"]), {}};
     if (permission.kinds.empty()) return bad("a permission names no kinds");
-    for (const auto& s : p["subresources"].members()) permission.subresources.emplace_back(s.key, strings(s.value));
+    for (const auto& s : p["subresources"].members()) permission.subresources.emplace_back(s.key, texts_of(s.value));
     m->permissions.push_back(std::move(permission));
   }
   return std::shared_ptr<const Manifest>(std::move(m));
