@@ -242,8 +242,12 @@ class Restarts(ServiceTest):
             wait(lambda: self.k("logs", name, check=False).returncode == 0, 30, f"the container of {name}")
 
     def two_services(self):
-        """With one pod each: a moment without it is a refusal."""
-        probe = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}}
+        """With one pod each: a moment without it is a refusal. And a pod whose probe needs the driver."""
+        strict = {"periodSeconds": 1, "failureThreshold": 1}
+        probe = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, **strict}}
+        executed = self.pod("executed", "exec sleep 10000")
+        executed["spec"]["containers"][0]["readinessProbe"] = {"exec": {"command": ["true"]}, "timeoutSeconds": 20, **strict}
+        self.run_pods(executed)
         return {"plain": self.service_of("plain"), "probed": self.service_of("probed", **probe)}
 
     def under_load(self, ips, disturb):
@@ -300,7 +304,7 @@ class Restarts(ServiceTest):
             return (one["state"], one["isolation"]) == ("Active", isolation) and (isolation == "in-process" or os.path.exists(f"/proc/{one['pid']}"))
 
         def disturb(progress):
-            for plugin in ("service-proxy", "runtime-docker", "node-agent", "service"):
+            for plugin in (*["service-proxy"] * 3, "runtime-docker", "node-agent", "service"):
                 for isolation in ("process", "in-process"):
                     self.k("patch", "plugin", plugin, "--type=merge", "-p", json.dumps({"spec": {"isolation": isolation}}))
                     wait(lambda: moved(plugin, isolation), 30, f"{plugin} {isolation}")
