@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <fstream>
 #include <mutex>
 #include <optional>
 
@@ -97,6 +98,21 @@ class ProxyStoreTest : public ::testing::Test {
     r.ns = ns;
     r.body = body;
     r.content_type = "application/json";
+    return execute(std::move(r));
+  }
+  void patch_plugin(const std::string& name, const std::string& merge) {
+    ApiRequest r;
+    r.verb = Verb::kPatch;
+    r.group = "pintle.dev";
+    r.version = "v1";
+    r.resource = "plugins";
+    r.name = name;
+    r.body = merge;
+    r.content_type = "application/merge-patch+json";
+    const ApiAnswer a = execute(std::move(r));
+    EXPECT_TRUE(a.ok()) << a.error.text;
+  }
+  ApiAnswer execute(ApiRequest r) {
     r.identity = kernel_identity();
     ApiAnswer out;
     bool over = false;
@@ -206,6 +222,30 @@ TEST_F(ProxyStoreTest, PluginsFromElsewhereRunInAProcessOfTheirOwnUnlessTold) {
   EXPECT_EQ(object(kPluginKind, "trusted").at("status.isolation").as_string(), "in-process");
   EXPECT_EQ(state("second"), "Failed") << "its manifest allows this process only";
   EXPECT_NE(object(kPluginKind, "second").at("status.message").as_string().find("set spec.isolation to in-process to trust it"), std::string::npos);
+}
+
+TEST_F(ProxyStoreTest, IsolationChangesAtRunTimeOrIsRefusedInWords) {
+  boot("plugins:\n  probe: {config: {text: one}}\n  second: {config: {slot: three}}\n");
+  const auto instance = [&](const std::string& name) { return object(kPluginKind, name).at("status.instances[0]"); };
+  for (const std::string isolation : {"process", "in-process", "process"}) {
+    patch_plugin("probe", R"({"spec":{"isolation":")" + isolation + R"("}})");
+    EXPECT_TRUE(eventually([&] {
+      const json::Value one = instance("probe");
+      return one["state"].as_string() == "Active" && one["isolation"].as_string() == isolation && (one["pid"].as_int() > 1) == (isolation == "process");
+    })) << object(kPluginKind, "probe").dump(true);
+    EXPECT_EQ(object(kPluginKind, "probe").at("status.isolation").as_string(), isolation);
+  }
+  const std::string pid = std::to_string(instance("probe")["pid"].as_int());
+  std::string name;
+  std::getline(std::ifstream("/proc/" + pid + "/comm"), name);
+  EXPECT_EQ(name, "probe") << "the process goes by the plugin's name";
+  // What its manifest does not allow: the instance goes on, and the object says why.
+  patch_plugin("second", R"({"spec":{"isolation":"process"}})");
+  EXPECT_TRUE(eventually([&] { return object(kPluginKind, "second").at("status.reason").as_string() == "NotApplied"; })) << object(kPluginKind, "second").dump(true);
+  EXPECT_EQ(object(kPluginKind, "second").at("status.message").as_string(), "its manifest does not allow isolation process; what runs goes on as it was");
+  EXPECT_EQ(instance("second")["isolation"].as_string(), "in-process");
+  patch_plugin("second", R"({"spec":{"isolation":"in-process"}})");
+  EXPECT_TRUE(eventually([&] { return object(kPluginKind, "second").at("status.reason").as_string().empty(); }));
 }
 
 TEST_F(ProxyStoreTest, TheControllerTemplateReconcilesInThisProcessAndInItsOwn) {

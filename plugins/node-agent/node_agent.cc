@@ -156,7 +156,7 @@ class NodeAgent final : public Plugin, public StreamProvider {
       const auto l = weak.lock();
       if (!l) return;
       if (!ready) host.warn("a runtime is not ready", Value::object({{"slot", slot}, {"reason", message}}));
-      registration_.runtime_state(slot, {ready, message, l->name(), l->version()});
+      registration_.runtime_state(slot, {true, ready, message, l->name(), l->version()});
     };
     made->connect(std::move(listener));
     return made;

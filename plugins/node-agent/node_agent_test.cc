@@ -242,6 +242,42 @@ TEST_F(NodeAgent, AReplacedAgentAdoptsWhatRuns) {
   EXPECT_GE(container("b")["restartCount"].as_int(), 2);
 }
 
+// A node or pod that is not ready for a moment is out of service for everybody: the next agent says so only after it has looked.
+TEST_F(NodeAgent, WhatIsReadyStaysSoThroughAReplacement) {
+  h = std::make_unique<Harness>(pintle::testing::HarnessOptions{.library = PINTLE_PLUGIN_UNDER_TEST,
+                                                                .config = R"({"simulated":{"count":1}})",
+                                                                .peers = {{"runtime.sim", PINTLE_RUNTIME_SIM, "{}"}, {"runtime.other", PINTLE_RUNTIME_SIM, "{}"}}});
+  ASSERT_TRUE(h->ok().ok()) << h->ok().error().text;
+  ASSERT_TRUE(h->start().ok());
+  ASSERT_TRUE(h->activate("node-agent.*").ok());
+  h->put("runtimeclasses.node.k8s.io", Value::object({{"metadata", Value::object({{"name", "other"}})}, {"handler", "other"}}));
+  const auto with = [](const char* key, Value probe) {
+    return Value::object({{"containers", Value::array({Value::object({{"name", "c"}, {"image", "web:1"}, {key, std::move(probe)}})})}});
+  };
+  const Value slow = Value::object({{"exec", Value::object({{"command", Value::array({"true"})}})}, {"initialDelaySeconds", 5}});
+  h->put("pods", pod("plain"));
+  h->put("pods", pod("probed", with("readinessProbe", slow)));
+  h->put("pods", pod("startup", with("startupProbe", slow)));
+  h->put("pods", pod("other", Value::object({{"runtimeClassName", "other"}})));
+  const auto all = [&] {
+    const Value node = h->get("nodes", "", "sim-1");
+    for (const auto& c : node["status"]["conditions"].items())
+      if (c["type"].as_string() == "Ready" && c["status"].as_string() != "True") return std::string("node: ") + c.dump();
+    for (const char* name : {"plain", "probed", "startup", "other"})
+      if (!is(name, "Ready")) return why(name);
+    return std::string();
+  };
+  ASSERT_TRUE(until([&] { return all().empty(); }, 60)) << all();
+  for (uint64_t epoch = 2; epoch < 5; ++epoch) {
+    ASSERT_TRUE(h->replace().ok());
+    ASSERT_TRUE(h->start().ok());
+    ASSERT_TRUE(h->activate("node-agent.*", epoch).ok());
+    std::string unready;
+    until([&] { return !(unready = all()).empty(); }, 20);
+    EXPECT_EQ(unready, "");
+  }
+}
+
 // Killed at any moment of a pod's start, the next agent finishes the work and nothing runs twice.
 TEST_F(NodeAgent, KilledAtAnyMomentNothingIsStartedTwice) {
   for (int steps = 0; steps < 60; ++steps) {

@@ -125,15 +125,16 @@ void PodWorker::step() {
     link_ = site_.runtime(handler);
     if (!handler.empty()) {
       // Its containers, if an earlier run made any, are known to that driver only.
-      sandbox_busy_ = true;
+      unseen_ = true;
       site_.refresh(uid_, link_, [weak = weak_from_this()] {
         if (const auto self = weak.lock()) {
-          self->sandbox_busy_ = false;
+          self->unseen_ = false;
           self->request_sync();
         }
       });
     }
   }
+  if (unseen_) return;
   for (const auto& c : containers_of(pod_)) {
     if (const ContainerView* v = view_.latest(c.name())) {
       if (v->state == State::kExited) hear_out(c, *v);
@@ -525,6 +526,7 @@ void PodWorker::finish(const std::string& container) {
 
 void PodWorker::write_status() {
   if (status_busy_ || gone_) return;
+  if (unseen_ && was_seen_running()) return;  // what an earlier agent said holds until this one has looked
   for (const auto& [name, m] : memory_)
     if (m.listening) return;
   std::map<std::string, ContainerNote, std::less<>> notes;

@@ -144,6 +144,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   unsigned sandbox_failures_ = 0, volume_failures_ = 0;
   Stage stage_ = Stage::kNone;
   Volumes volumes_ = Volumes::kNone;
+  bool unseen_ = false;  // its driver has not been asked yet what it has of the pod
   bool gone_ = false, over_ = false, leaving_ = false, admitted_ = false, sync_posted_ = false, sandbox_busy_ = false, volumes_dirty_ = false,
        status_busy_ = false, status_refused_ = false, stopped_ = false;
   std::vector<VolumePlan> plan_;

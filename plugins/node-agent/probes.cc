@@ -89,14 +89,14 @@ void Probes::result(size_t index, const ActionResult& r) {
   if (stopped_) return;
   schedule(one, static_cast<uint64_t>(std::max<int64_t>(1, one.spec["periodSeconds"].as_int(10))) * kSecond);
   const bool startup = std::strcmp(one.kind, "Startup") == 0, readiness = std::strcmp(one.kind, "Readiness") == 0;
-  // What could not be tried says nothing about a container's life, but it is not ready either.
-  if (r.outcome == Outcome::kError && !readiness) {
+  // What could not be tried (the driver is being replaced) says nothing about a container: what was known of it holds.
+  if (r.outcome == Outcome::kError) {
     events_.unhealthy(one.kind, "probe errored: " + r.text);
     return;
   }
   const bool success = r.outcome == Outcome::kSuccess;
   const auto keep = shared_from_this();
-  if (!success) events_.unhealthy(one.kind, r.outcome == Outcome::kError ? "probe errored: " + r.text : "probe failed: " + r.text);
+  if (!success) events_.unhealthy(one.kind, "probe failed: " + r.text);
   if (!one.judge.add(success) || stopped_) return;
   if (readiness) {
     // Judged against what is believed now: an adopted container counts as ready until it fails.

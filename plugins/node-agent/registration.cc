@@ -26,6 +26,12 @@ Value condition(const Value& old, std::string_view type, std::string_view status
                         {"reason", reason}, {"message", message}});
 }
 
+Value ready_condition(const Value& node) {
+  for (const auto& c : node["status"]["conditions"].items())
+    if (c["type"].as_string() == "Ready") return c;
+  return Value();
+}
+
 }  // namespace
 
 Value node_object(const NodeConfig& config, const HostFacts& host, const RuntimeState& runtime, const Value& old, int64_t now) {
@@ -38,8 +44,10 @@ Value node_object(const NodeConfig& config, const HostFacts& host, const Runtime
   s.set("allocatable", config.allocatable);
   Value conditions = Value::array();
   for (const auto& c : kConditions) conditions.push(condition(old, c[0], c[1], c[2], c[3], now));
-  conditions.push(runtime.ready ? condition(old, "Ready", "True", "KubeletReady", "the node agent is ready", now)
-                                : condition(old, "Ready", "False", "KubeletNotReady", runtime.message.empty() ? "the runtime has not answered yet" : runtime.message, now));
+  const Value before = ready_condition(old);
+  conditions.push(!runtime.known && !before.is_null() ? before
+                  : runtime.ready ? condition(old, "Ready", "True", "KubeletReady", "the node agent is ready", now)
+                                  : condition(old, "Ready", "False", "KubeletNotReady", runtime.message.empty() ? "the runtime has not answered yet" : runtime.message, now));
   for (const auto& c : old["status"]["conditions"].items()) {
     bool ours = c["type"].as_string() == "Ready";
     for (const auto& k : kConditions) ours |= c["type"].as_string() == k[0];
@@ -47,10 +55,12 @@ Value node_object(const NodeConfig& config, const HostFacts& host, const Runtime
   }
   s.set("conditions", std::move(conditions));
   s.set("addresses", Value::array({Value::object({{"type", "InternalIP"}, {"address", config.ip}}), Value::object({{"type", "Hostname"}, {"address", config.hostname}})}));
+  const Value told = old.at("status.nodeInfo.containerRuntimeVersion");
+  const Value runtime_version = !runtime.known && told.is_string() ? told : Value(runtime.name + "://" + runtime.version);
   s.set("daemonEndpoints", Value::object({{"kubeletEndpoint", Value::object({{"Port", 0}})}}));
   s.set("nodeInfo", Value::object({{"machineID", config.simulated ? config.name : host.machine_id}, {"systemUUID", config.simulated ? config.name : host.machine_id},
                                    {"bootID", host.boot_id}, {"kernelVersion", host.kernel}, {"osImage", host.os_image},
-                                   {"containerRuntimeVersion", runtime.name + "://" + runtime.version}, {"kubeletVersion", kVersion}, {"kubeProxyVersion", ""},
+                                   {"containerRuntimeVersion", runtime_version}, {"kubeletVersion", kVersion}, {"kubeProxyVersion", ""},
                                    {"operatingSystem", "linux"}, {"architecture", host.arch}}));
   return node;
 }
@@ -83,7 +93,7 @@ void Registration::runtime_state(const std::string& slot, RuntimeState state) {
 
 RuntimeState Registration::state_of(const NodeConfig& config) const {
   const auto it = runtimes_.find(config.runtime);
-  return it == runtimes_.end() ? RuntimeState{false, "", "runtime", ""} : it->second;
+  return it == runtimes_.end() ? RuntimeState{false, false, "", "runtime", ""} : it->second;
 }
 
 // Creates the Node, or brings labels and status up to date. One at a time per node.

@@ -14,11 +14,13 @@
 namespace pintle::node_agent {
 
 struct RuntimeState {
+  bool known = false;  // false: it has not said anything to this agent yet
   bool ready = false;
   std::string message, name, version;
 };
 
-// The Node object as it should be. `old`: as it is, or null; what others own (spec.unschedulable, taints, foreign labels) is kept. Pure.
+// The Node object as it should be. `old`: as it is, or null; what others own (spec.unschedulable, taints, foreign labels) is kept, and what the runtime
+// said to an earlier agent until it is known what it says now: a node that is not ready takes its pods out of service. Pure.
 json::Value node_object(const NodeConfig& config, const HostFacts& host, const RuntimeState& runtime, const json::Value& old, int64_t now);
 
 class Registration {

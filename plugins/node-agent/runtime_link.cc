@@ -1,5 +1,9 @@
 #include "runtime_link.h"
 
+#include <atomic>
+
+#include "pintle/timestamp.h"
+
 namespace pintle::node_agent {
 
 using json::Value;
@@ -101,9 +105,10 @@ void RuntimeLink::begin() {
 
 void RuntimeLink::listen() {
   const auto weak = weak_from_this();
+  const auto stood = std::make_shared<std::atomic<bool>>(false);
   Invocation made = stream(
       PINTLE_METHOD(pintle_runtime, events), Value::object(),
-      [weak](std::string_view part) {
+      [weak, stood](std::string_view part) {
         const auto self = weak.lock();
         if (!self) return true;
         const Value event = json::parse_or_null(part);
@@ -116,6 +121,7 @@ void RuntimeLink::listen() {
           changed = self->listener_.changed;
         }
         if (event["type"].as_string() == "sync") {
+          *stood = true;
           self->set_state(true, "");
           if (synced) synced();
         } else if (event["type"].as_string() == "changed") {
@@ -123,8 +129,9 @@ void RuntimeLink::listen() {
         }
         return true;
       },
-      [weak](Result<Value> r) {
-        if (const auto self = weak.lock()) self->again(r ? Error(PINTLE_UNAVAILABLE, "the runtime ended its event stream") : r.error());
+      [weak, stood](Result<Value> r) {
+        // A driver that is replaced ends its streams, and the next one is there at once: the node is not ready when that one says so.
+        if (const auto self = weak.lock()) self->again(r ? Error(PINTLE_UNAVAILABLE, "the runtime ended its event stream") : r.error(), !*stood);
       });
   bool cancel = false;
   {
@@ -135,13 +142,13 @@ void RuntimeLink::listen() {
   if (cancel) made.cancel();
 }
 
-void RuntimeLink::again(const Error& why) {
+void RuntimeLink::again(const Error& why, bool tell) {
   {
     std::lock_guard lock(mutex_);
     if (closed_) return;
   }
-  set_state(false, slot_ + ": " + why.text);
-  Timer next = context_.host.after(1'000'000'000, [weak = weak_from_this()] {
+  if (tell) set_state(false, slot_ + ": " + why.text);
+  Timer next = context_.host.after(tell ? kSecond : kSecond / 10, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->begin();
   });
   Timer old;

@@ -47,7 +47,7 @@ class RuntimeLink : public std::enable_shared_from_this<RuntimeLink> {
  private:
   void begin();
   void listen();
-  void again(const Error& why);
+  void again(const Error& why, bool tell = true);
   void set_state(bool ready, const std::string& message);
 
   Context& context_;

@@ -405,6 +405,8 @@ std::string Ruleset::everything() {
 
 std::string Ruleset::removal() const { return "delete chain ip " + table_ + " " + holder_ + "\ndelete table ip " + table_ + "\n"; }
 
+std::string Ruleset::removal_of_any() const { return "delete table ip " + table_ + "\n"; }
+
 Ruleset::News Ruleset::take_news() { return std::exchange(news_, {}); }
 
 }  // namespace pintle::service_proxy

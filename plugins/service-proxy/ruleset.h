@@ -57,6 +57,7 @@ class Ruleset {
   // All of it, for the first time or when an application failed: deletes and makes the table.
   std::string everything();
   std::string removal() const;  // fails when the table is another holder's
+  std::string removal_of_any() const;
 
   size_t services() const { return services_.size(); }
   size_t endpoints() const { return endpoints_; }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 
 #include "packet_filter.h"
 #include "pintle/sdk.h"
@@ -49,9 +50,11 @@ class ServiceProxy final : public Plugin {
     });
   }
 
-  void activate(std::string_view, uint64_t epoch) override {
-    strand_.post([this, epoch] {
+  void activate(std::string_view slot, uint64_t epoch) override {
+    strand_.post([this, slot = std::string(slot), epoch] {
       rules_.set_holder(epoch);
+      slot_ = slot;
+      epoch_ = epoch;
       active_ = true;
       wake();
     });
@@ -72,8 +75,12 @@ class ServiceProxy final : public Plugin {
     slices_.watch.reset();
     retry_.reset();
     if (!filter_) return;
-    // What we put there goes with us: a stale rule would send traffic to addresses that others may get. A successor's table stays.
-    if (applied_once_ && filter_->apply(rules_.removal()).ok()) filter_->unadmit_in_docker();
+    // What we put there goes with us: a stale rule would send traffic to addresses that others may get. A successor's table stays, and ours stays in
+    // force until a successor has put its own in its place. One that never came to that removes what it found.
+    if (!followed_.value_or(false)) {
+      const std::string commands = applied_once_ ? rules_.removal() : active_ && followed_ ? rules_.removal_of_any() : "";
+      if (!commands.empty() && filter_->apply(commands).ok()) filter_->unadmit_in_docker();
+    }
     filter_.reset();
   }
 
@@ -175,6 +182,7 @@ class ServiceProxy final : public Plugin {
   // Nobody is to wait for a proxy that no longer confirms. Where a successor has the slot, this is refused: the object is its own.
   void leave() {
     if (!drained_) return;
+    followed_ = host.epoch(slot_) > epoch_;
     host.commit({Op::remove(kProxies, "", node_)}, strand_.wrap([done = std::exchange(drained_, nullptr)](CommitResult) { done->reply(); }));
   }
 
@@ -216,6 +224,9 @@ class ServiceProxy final : public Plugin {
   std::set<std::string> bridges_;
   Timer retry_;
   std::shared_ptr<Call> drained_;
+  std::string slot_;
+  uint64_t epoch_ = 0;
+  std::optional<bool> followed_;  // somebody else has the slot; known after the drain
   bool active_ = false, busy_ = false, failed_ = false, draining_ = false, confirming_ = false;
   bool applied_once_ = false;
   uint64_t confirmed_ = 0, wanted_ = 0, docker_checked_ = 0;

@@ -5,6 +5,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -73,7 +74,7 @@ def wait(condition, timeout=30.0, what="the condition"):
 
 
 class Cluster:
-    def __init__(self, config=None, kind="sim", agent=None, dns_config=None, name="e2e", kubectl="kubectl-1.35", extra=()):
+    def __init__(self, config=None, kind="sim", agent=None, dns_config=None, name="e2e", kubectl="kubectl-1.35", extra=(), isolation=None):
         self.dir = tempfile.mkdtemp(prefix=f"pintle-{name}-")
         self.data = os.path.join(self.dir, "data")
         self.kubectl_binary = os.path.join(CLIENTS, kubectl)
@@ -89,6 +90,11 @@ class Cluster:
             config = {"runtime": "runtime.docker", "root": f"{self.dir}/agent", "clusterDNS": dns, **(agent or {})}
             text = DOCKER % {"name": name, "cidr": "10.97.0.0/16", "agent": json.dumps(config),
                              "dns_config": json.dumps({"port": 0, "clusterIP": dns, **(dns_config or {})})}
+        for plugin, where in (isolation or {}).items():
+            # "  name:" or "  name: {...}" of the texts above
+            text, n = re.subn(rf"^  {plugin}:( \{{)?", lambda m: f"  {plugin}: {{isolation: {where}" + (", " if m[1] else "}"), text, flags=re.MULTILINE)
+            if n != 1:
+                raise ValueError(f"no plugin {plugin} in the configuration")
         self.config = os.path.join(self.dir, "pintle.yaml")
         with open(self.config, "w") as f:
             f.write(text)

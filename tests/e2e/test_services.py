@@ -5,12 +5,12 @@ import os
 import re
 import socket
 import subprocess
-import threading
 import time
 import unittest
 
 from cluster import wait
 from engine import SERVER, EngineTest
+from load import RATE, Load
 
 BRIDGE_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 WEB = "mkdir -p /a /b; hostname > /a/index.html; echo admin-$(hostname) > /b/index.html; httpd -p 8080 -h /a; exec httpd -f -p 8081 -h /b"
@@ -214,48 +214,103 @@ class Kinds(ServiceTest):
 
 
 class Restarts(ServiceTest):
+    """Pintle goes and comes back; what the containers serve is served meanwhile, and nobody is taken for unready."""
     options = {"kind": "docker", "name": "again"}
+    maxDiff = None
+    RESTARTS = int(os.environ.get("PINTLE_RESTARTS", "10"))
+
+    def service_of(self, name, **container):
+        """A Service with one pod: a moment without it is a refusal. Returns the cluster IP."""
+        pod = self.pod(name, ["/server", "8080", name], labels={"app": name}, image=f"{SERVER}:1")
+        pod["spec"]["containers"][0].update(container)
+        self.run_pods(pod)
+        ip = self.service(name, {"app": name})["clusterIP"]
+        wait(lambda: fetch(ip) == name, 20, "the Service")
+        return ip
+
+    def served(self):
+        """What must not change while nothing happens but restarts: by name, whether and since when."""
+        condition = lambda o: [(c["status"], c["lastTransitionTime"]) for c in o["status"]["conditions"] if c["type"] == "Ready"]
+        out = {"slice " + s["metadata"]["name"]: (s["metadata"]["resourceVersion"], s["endpoints"]) for s in self.cluster.get("endpointslices")["items"]}
+        for kind in ("pods", "nodes"):
+            out.update({f"{kind} " + o["metadata"]["name"]: condition(o) for o in self.cluster.get(kind)["items"]})
+        return out
+
+    def looked_at(self, ips):
+        """The new daemon's node agent has asked the runtime: it knows the containers again."""
+        for name in ips:
+            wait(lambda: self.k("logs", name, check=False).returncode == 0, 30, f"the container of {name}")
+
+    def two_services(self):
+        """With one pod each: a moment without it is a refusal. And a pod whose probe needs the driver."""
+        strict = {"periodSeconds": 1, "failureThreshold": 1}
+        probe = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, **strict}}
+        executed = self.pod("executed", "exec sleep 10000")
+        executed["spec"]["containers"][0]["readinessProbe"] = {"exec": {"command": ["true"]}, "timeoutSeconds": 20, **strict}
+        self.run_pods(executed)
+        return {"plain": self.service_of("plain"), "probed": self.service_of("probed", **probe)}
+
+    def under_load(self, ips, disturb):
+        """No request fails while `disturb(progress)` runs; `progress()` waits for more of them."""
+        before = self.served()
+        loads = {name: Load(ip, keep_alive=False) for name, ip in ips.items()}
+
+        def progress():
+            done = {name: load.done for name, load in loads.items()}
+            wait(lambda: all(load.done > done[name] + 100 for name, load in loads.items()), 10, "more requests")
+            self.assertEqual(self.served(), before)
+        try:
+            disturb(progress)
+        finally:
+            for load in loads.values():
+                load.stop()
+        for name, load in loads.items():
+            self.assertEqual(load.failures, [], f"{name}: {len(load.failures)} of {load.done} requests failed")
+            self.assertGreaterEqual(load.rate, RATE, f"{name}: the load was lower than promised")
+        print("; ".join(f"{name}: {load.done} requests, {load.rate:.0f}/s" for name, load in loads.items()), flush=True)
+        return before
 
     def test_killed_and_stopped(self):
-        self.run_pods(self.pod("a", WEB, labels={"app": "web"}))
-        ip = self.service("web", {"app": "web"})["clusterIP"]
-        wait(lambda: fetch(ip) == "a", 20, "the Service")
-        stop, failures, done = threading.Event(), [], []
+        ips = self.two_services()
 
-        def ask():
-            while not stop.is_set():
-                try:
-                    done.append(fetch(ip))
-                except Exception as e:  # noqa: BLE001 - every failure counts
-                    failures.append((time.monotonic(), repr(e)))
-                stop.wait(0.005)
-
-        client = threading.Thread(target=ask)
-        client.start()
-        try:
-            for _ in range(3):
+        def disturb(progress):
+            for _ in range(self.RESTARTS):
                 self.cluster.kill()
                 nft("add", "element", "ip", "pintle-again", "refused-ips", "{ 10.97.9.9 . tcp . 9 }")  # what the dead one did not clean up
                 self.cluster.start()
                 wait(lambda: "10.97.9.9" not in nft("list", "table", "ip", "pintle-again"), 30, "the end of stale rules")
-                before = len(done)
-                wait(lambda: len(done) > before + 20, 10, "requests after the restart")
-        finally:
-            stop.set()
-            client.join()
-        # A started node agent may say "not ready" once before its probes are heard: a moment without endpoints, no more.
-        for at, error in failures:
-            self.assertIn("Refused", error)
-            self.assertLess(sum(at <= t < at + 2 for t, _ in failures) * 0.005, 1, "longer than a moment")
-        self.assertGreater(len(done), len(failures))
+                self.looked_at(ips)
+                progress()
+
+        before = self.under_load(ips, disturb)
+        # An ordered stop takes the rules away, but nobody for unready.
         self.cluster.stop()
         self.assertNotIn("pintle-again", nft("list", "tables"))
         self.assertNotIn("pintle services", subprocess.run(["iptables", "-w", "5", "-S", "DOCKER-USER"], capture_output=True, text=True).stdout)
         self.cluster.start()
-        wait(lambda: fetch(ip) == "a", 30, "the Service after an ordered stop")
+        for name, ip in ips.items():
+            wait(lambda: fetch(ip) == name, 30, "the Service after an ordered stop")
+        self.looked_at(ips)
+        self.assertEqual(self.served(), before)
         # A new instance in the same slot takes the table over; the old one's end does not take it away.
         chains = re.findall(r"holder-\d+", nft("list", "table", "ip", "pintle-again"))
         self.assertEqual(len(chains), 1, chains)
+
+    def test_plugins_move_between_processes(self):
+        def moved(plugin, isolation):
+            status = self.cluster.get("plugin", plugin)["status"]
+            # Only the new one is left: the old one's end is part of the move.
+            one, = status["instances"]
+            return (one["state"], one["isolation"]) == ("Active", isolation) and (isolation == "in-process" or os.path.exists(f"/proc/{one['pid']}"))
+
+        def disturb(progress):
+            for plugin in (*["service-proxy"] * 3, "runtime-docker", "node-agent", "service"):
+                for isolation in ("process", "in-process"):
+                    self.k("patch", "plugin", plugin, "--type=merge", "-p", json.dumps({"spec": {"isolation": isolation}}))
+                    wait(lambda: moved(plugin, isolation), 30, f"{plugin} {isolation}")
+                    progress()
+
+        self.under_load(self.two_services(), disturb)
 
 
 if __name__ == "__main__":
