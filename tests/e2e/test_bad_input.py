@@ -114,7 +114,7 @@ class BadInputTest(CommandTest):
         path = self.path("wrong.yaml")
         with open(path, "w") as f:
             f.write("plugins:\n  cores: {}\n  core: {config: {cafile: 1}}\n  scheduler-default: {}\nslots:\n  scheduler.default-scheduler: nobody\n  dns.x: scheduler-default\n")
-        r = self.run_program(PINTLE, "config", "check", path, code=1)
+        r = self.run_program(PINTLE, "config", "check", path, code=2)
         for expected in (f'{path}:2:', 'no file with a plugin called "cores"', 'did you mean "core"?', "plugins.core.config.cafile",
                          'plugin "nobody" is not among the plugins of this file', 'plugin "scheduler-default" cannot hold this slot; it can hold scheduler.'):
             self.assertIn(expected, r.stderr)

@@ -125,6 +125,7 @@ TEST_F(CertsTest, ADamagedHalfOrExpiredCaIsAnErrorThatNamesTheFile) {
   std::filesystem::remove(dir_ + "/ca.key");
   EXPECT_NE(ensure_certificates(dir_, {}, kNow).error().text.find("ca.key"), std::string::npos);
   std::ofstream(dir_ + "/ca.key") << key;
+  ASSERT_EQ(chmod((dir_ + "/ca.key").c_str(), 0600), 0);
   std::filesystem::remove(dir_ + "/ca.crt");
   EXPECT_NE(ensure_certificates(dir_, {}, kNow).error().text.find("ca.crt"), std::string::npos);
 }
