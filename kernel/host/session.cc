@@ -80,6 +80,10 @@ class Session : public std::enable_shared_from_this<Session> {
         });
         return true;
       }
+      case FrameType::kPing:
+        // From the pool and not from here: it is the plugin's threads that may hang.
+        executor_.post([answer] { answer({}); });
+        return r.at_end();
       case FrameType::kCall: return instance_ && callee_->on_call(std::move(frame));
       case FrameType::kCallCredit: return callee_->on_credit(frame);
       case FrameType::kCallCancel: return callee_->on_cancel(frame);

@@ -134,6 +134,7 @@ class ProcessInstance final : public Instance, public std::enable_shared_from_th
       if (r) {
         self->accepting_ = true;
         self->reach(PluginState::kStarted);
+        self->watch_life();
       } else if (!self->dead_ && !self->killed_) {
         self->reach(PluginState::kFailed, r.error().text);
       }
@@ -197,6 +198,22 @@ class ProcessInstance final : public Instance, public std::enable_shared_from_th
           self->channel_->send(FrameType::kLevel, 0, std::move(w));
         }
         self->watch_level();
+      });
+    });
+  }
+
+  // Nobody may call it for a long time: that it runs at all is asked for.
+  void watch_life() {
+    const uint64_t limit = options_.alive_ns;
+    ask(FrameType::kPing, Writer(), limit, [weak = weak_from_this(), limit](Result<std::string> r) {
+      auto self = weak.lock();
+      if (!self || self->dead_ || self->killed_) return;
+      if (!r) {
+        if (r.error().code == PINTLE_TIMEOUT) self->put_down("did not answer for " + std::to_string(limit / kSecond) + " s");
+        return;
+      }
+      self->executor().after(limit / 3, [weak] {
+        if (auto again = weak.lock()) again->strand_->post([again] { again->watch_life(); });
       });
     });
   }

@@ -334,6 +334,19 @@ TEST_F(ProxyTest, AnExitIsNamedWithItsCode) { dies("exit", "exited with 7"); }
 TEST_F(ProxyTest, NoiseOnTheSocketEndsThePlugin) { dies("garbage", "not a frame"); }
 TEST_F(ProxyTest, AFrameWhoseCountsCannotBeTrueEndsThePlugin) { dies("lie", "makes no sense"); }
 
+TEST_F(ProxyTest, AProcessThatStandsStillIsEndedThoughNobodyCallsIt) {
+  InstanceOptions o = options_for(executor_, testing::test_plugin("isolated/rogue"), R"({"when":"never","how":"abort"})");
+  o.alive_ns = kSecond;
+  Running r(executor_, std::move(o), true);
+  ASSERT_TRUE(r.start());
+  ASSERT_EQ(::kill(static_cast<pid_t>(r.instance->counters().pid), SIGSTOP), 0);
+  const auto why = r.exit();
+  ASSERT_TRUE(why);
+  EXPECT_NE(why->text.find("did not answer for 1 s"), std::string::npos) << why->text;
+  EXPECT_TRUE(r.drain());
+  EXPECT_EQ(r.stop().state, PluginState::kUnloaded);
+}
+
 TEST_F(ProxyTest, AFloodOfLinesIsCutShort) {
   auto r = started();
   ASSERT_EQ(r->tell(R"({"do":"chatter"})").error.code, PINTLE_OK);

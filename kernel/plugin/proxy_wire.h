@@ -33,6 +33,7 @@ enum class FrameType : uint8_t {
   kDrain,         // deadline → kAnswer (error)
   kStop,          // deadline → kAnswer (error, text of what was left behind)
   kLevel,         // log level
+  kPing,          // → kAnswer (no error), from a thread that runs the plugin's code
   kEvents,        // id of the watch; events
   kListPart,      // objects of a list; the rest comes in kAnswer
   // pintle-host → pintled
