@@ -62,12 +62,13 @@ void FdLoop::arm(uint64_t id, uint32_t epoll_events) {
 }
 
 void FdLoop::remove(uint64_t id) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto at = entries_.find(id);
   if (at == entries_.end()) return;
   epoll_ctl(epoll_, EPOLL_CTL_DEL, at->second.fd, nullptr);
   ::close(at->second.fd);
   entries_.erase(at);
+  if (std::this_thread::get_id() != thread_.get_id()) quiet_.wait(lock, [&] { return running_ != id; });
 }
 
 void FdLoop::run() {
@@ -84,9 +85,15 @@ void FdLoop::run() {
         if (at != entries_.end() && at->second.armed) {
           at->second.armed = false;
           ready = at->second.ready;
+          running_ = at->first;
         }
       }
-      if (ready) ready(events[i].events);
+      if (!ready) continue;
+      ready(events[i].events);
+      ready = nullptr;
+      std::lock_guard lock(mutex_);
+      running_ = 0;
+      quiet_.notify_all();
     }
   }
 }

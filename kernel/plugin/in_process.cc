@@ -149,28 +149,28 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
 
   void reach(PluginState state, const std::string& message = {}) {
     state_ = state;
-    if (options_.events.on_state) tell([this, state, message] { options_.events.on_state(state, message); });
+    if (options_.events.on_state) in_order([this, state, message] { options_.events.on_state(state, message); });
   }
-  // In order, though the executor promises none.
-  void tell(std::function<void()> news) {
+  // What is told, states and answers, is told in the order in which it came about, though the executor promises none.
+  void in_order(std::function<void()> fn) {
     std::lock_guard lock(news_mutex_);
-    news_.push_back(std::move(news));
+    news_.push_back(std::move(fn));
     if (std::exchange(telling_, true)) return;
-    executor().post([self = shared_from_this()] { self->tell_all(); });
+    executor().post([self = shared_from_this()] { self->tell(); });
   }
-  void tell_all() {
+  void tell() {
     for (;;) {
-      std::function<void()> news;
+      std::function<void()> fn;
       {
         std::lock_guard lock(news_mutex_);
         if (news_.empty()) {
           telling_ = false;
           return;
         }
-        news = std::move(news_.front());
+        fn = std::move(news_.front());
         news_.pop_front();
       }
-      news();
+      fn();
     }
   }
 
@@ -194,7 +194,7 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
         self->hung_ = true;
         self->accepting_ = false;
         self->reach(PluginState::kFailed, self->hung_text_);
-        done(Error(PINTLE_TIMEOUT, self->hung_text_));
+        self->in_order([self, done] { done(Error(PINTLE_TIMEOUT, self->hung_text_)); });
       });
     }
     run_blocking([self, once, done, fn = std::move(fn)] {
@@ -212,7 +212,7 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
         std::lock_guard lock(once->mutex);
         self->executor().cancel(once->timer);
       }
-      self->executor().post([done, r] { done(r); });
+      self->in_order([done, r] { done(r); });
     });
   }
 
@@ -365,7 +365,7 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
   // Code may still run: nothing of it is freed or unmapped any more.
   void abandon() {
     if (body_->module) body_->module->park();
-    (void)new std::shared_ptr<Body>(body_);
+    keep_for_ever(body_);
   }
 
   void end(PluginState state, const std::string& message) {
@@ -373,7 +373,7 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
     reach(state, message);
     auto done = std::move(ended_);
     ended_ = nullptr;
-    if (done) tell([done, state, message] { done({state, message}); });  // the last news: who owns us may go then
+    if (done) in_order([done, state, message] { done({state, message}); });  // the last news: who owns us may go then
   }
 
   InstanceOptions options_;
@@ -383,7 +383,7 @@ class InProcess final : public Instance, public std::enable_shared_from_this<InP
   std::atomic<bool> accepting_{false}, hung_{false};
   std::string hung_text_, left_;
   std::mutex news_mutex_;
-  std::deque<std::function<void()>> news_;
+  std::deque<std::function<void()>> news_;  // not told yet
   bool telling_ = false;
   std::function<void(Ending)> ended_;
 };

@@ -41,7 +41,7 @@ struct InstanceCounters {
   uint32_t pid = 0;                                // of the other process; 0 = this one
 };
 
-// Runs on the executor, never under a lock.
+// Runs on the executor, never under a lock; in order, and before the answer (Done, Ending) of what led to it.
 struct InstanceEvents {
   // A state was reached. `message` explains Failed and Parked. None comes after the `done` of stop().
   std::function<void(PluginState state, const std::string& message)> on_state;

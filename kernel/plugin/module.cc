@@ -15,6 +15,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
+#include <vector>
 
 namespace pintle::kernel {
 namespace {
@@ -182,8 +184,15 @@ void Module::park() {
   ++g_parked;
   state_->closed = true;
   if (!state_->copy_path.empty()) ::unlink(state_->copy_path.c_str());
-  // The handle is given up on purpose: nothing may unmap this code any more.
-  (void)new boost::dll::shared_library(std::move(state_->library));
+  // Nothing may unmap this code any more.
+  keep_for_ever(std::make_shared<boost::dll::shared_library>(std::move(state_->library)));
+}
+
+void keep_for_ever(std::shared_ptr<void> what) {
+  static std::mutex mutex;
+  static auto* const kept = new std::vector<std::shared_ptr<void>>;  // never destroyed: threads may run on when the program ends
+  std::lock_guard lock(mutex);
+  kept->push_back(std::move(what));
 }
 
 size_t parked_modules() { return g_parked; }

@@ -34,6 +34,8 @@ class Module {
   std::unique_ptr<State> state_;
 };
 
+// Keeps `what` until the process ends: code that may still run uses it. Thread-safe.
+void keep_for_ever(std::shared_ptr<void> what);
 size_t parked_modules();
 // Removes copies that an earlier process left in `directory`.
 void clear_module_copies(const std::string& directory);

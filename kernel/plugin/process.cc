@@ -114,6 +114,18 @@ void Process::kill() {
   if (!over_ && pidfd_ >= 0) ::syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0);
 }
 
+void Process::forget() {
+  std::lock_guard lock(telling_mutex_);
+  options_.on_line = nullptr;
+  options_.on_exit = nullptr;
+}
+
+void Process::tell_line() {
+  std::string line = std::exchange(line_, {});
+  std::lock_guard lock(telling_mutex_);
+  if (!line.empty() && options_.on_line) options_.on_line(std::move(line));
+}
+
 void Process::ended() {
   std::string how = "ended";
   {
@@ -123,11 +135,12 @@ void Process::ended() {
     over_ = true;
   }
   output();  // its last words
-  if (!line_.empty()) options_.on_line(std::exchange(line_, {}));
-  auto on_exit = std::move(options_.on_exit);
+  tell_line();
   FdLoop::shared().remove(output_id_);
   FdLoop::shared().remove(exit_id_);
-  on_exit(std::move(how));
+  std::lock_guard lock(telling_mutex_);
+  if (options_.on_exit) options_.on_exit(std::move(how));
+  options_.on_exit = nullptr;
 }
 
 void Process::output() {
@@ -136,7 +149,7 @@ void Process::output() {
   if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return;
   for (ssize_t i = 0; i < n; ++i) {
     if (buffer[i] != '\n') line_ += buffer[i];
-    if ((buffer[i] == '\n' || line_.size() >= kLine) && !line_.empty()) options_.on_line(std::exchange(line_, {}));
+    if (buffer[i] == '\n' || line_.size() >= kLine) tell_line();
   }
   if (!over_) FdLoop::shared().arm(output_id_, EPOLLIN);
 }

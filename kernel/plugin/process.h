@@ -30,14 +30,18 @@ class Process : public std::enable_shared_from_this<Process> {
   ~Process();
   pid_t pid() const { return pid_; }
   void kill();  // SIGKILL; nothing when it has ended
+  // Neither on_line nor on_exit is called after this; one that runs is waited for. Not to be called by them.
+  void forget();
 
  private:
   Process() = default;
   void watch();
   void ended();
   void output();
+  void tell_line();
   ProcessOptions options_;
   std::mutex mutex_;
+  std::mutex telling_mutex_;  // held while on_line or on_exit runs, and to take them away
   pid_t pid_ = 0;
   int pidfd_ = -1, pipe_ = -1;
   uint64_t exit_id_ = 0, output_id_ = 0;

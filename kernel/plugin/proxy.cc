@@ -32,8 +32,12 @@ class ProcessInstance final : public Instance, public std::enable_shared_from_th
     scope_->executor = &executor();
   }
   ~ProcessInstance() override {
+    // After this the thread that waits on descriptors no longer uses the executor for this instance.
     if (channel_) channel_->close();
-    if (process_) process_->kill();
+    if (process_) {
+      process_->forget();
+      process_->kill();
+    }
   }
 
   void start(Done done) override {

@@ -32,7 +32,7 @@ class Later {
     value_ = std::move(value);
     changed_.notify_all();
   }
-  std::optional<T> get(int seconds = 30) {
+  std::optional<T> get(int seconds = 120) {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::seconds(seconds), [&] { return value_.has_value(); });
     return value_;
@@ -73,7 +73,7 @@ class Running {
     (void)drain();
     (void)stop();
   }
-  Result<void> wait(const std::function<void(Instance::Done)>& fn, int seconds = 30) {
+  Result<void> wait(const std::function<void(Instance::Done)>& fn, int seconds = 120) {
     auto over = std::make_shared<Later<Result<void>>>();
     fn([over](Result<void> r) { over->set(std::move(r)); });
     auto r = over->get(seconds);

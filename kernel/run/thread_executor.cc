@@ -56,14 +56,12 @@ class ThreadExecutor::Pool {
   ~Pool() { stop(); }
 
   void post(Task task) {
-    {
-      std::lock_guard lock(mu_);
-      if (stopping_) return;
-      queue_.push_back(std::move(task));
-      if (queue_.size() > idle_ && threads_.size() < max_) add_thread();
-      if (idle_ == 0) return;
-    }
-    wake_.notify_one();
+    std::lock_guard lock(mu_);
+    if (stopping_) return;
+    queue_.push_back(std::move(task));
+    if (queue_.size() > idle_ && threads_.size() < max_) add_thread();
+    // Under the lock: the task may be what the executor's owner waits for before it destroys it.
+    if (idle_ > 0) wake_.notify_one();
   }
 
   // Waits for running tasks; queued ones are destroyed without running. Idempotent.

@@ -1,21 +1,17 @@
-// For tests of the front end and of streams: an executor with real threads, and a raw blocking client, plain or TLS.
+// For tests of the front end and of streams: a raw blocking client, plain or TLS.
 #pragma once
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
-#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <condition_variable>
-#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -24,75 +20,9 @@
 #include <vector>
 
 #include "kernel/api/front/http.h"
+#include "kernel/run/thread_executor.h"
 
 namespace pintle::kernel {
-
-class ThreadExecutor final : public Executor {
- public:
-  explicit ThreadExecutor(int threads = 2) {
-    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
-  }
-  ~ThreadExecutor() override {
-    {
-      std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_all();
-    for (auto& thread : threads_) thread.join();
-  }
-  void post(Task task) override {
-    std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
-    wake_.notify_one();
-  }
-  void post_blocking(Task task) override { post(std::move(task)); }
-  TimerId after(uint64_t delay_ns, Task task) override {
-    std::lock_guard lock(mutex_);
-    timers_.emplace(now() + delay_ns, std::move(task));
-    wake_.notify_one();
-    return 1;
-  }
-  bool cancel(TimerId) override { return false; }
-  uint64_t now() const override {
-    timespec t{};
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return static_cast<uint64_t>(t.tv_sec) * 1000000000ull + static_cast<uint64_t>(t.tv_nsec);
-  }
-  int64_t wall() const override {
-    timespec t{};
-    clock_gettime(CLOCK_REALTIME, &t);
-    return static_cast<int64_t>(t.tv_sec) * 1000000000 + t.tv_nsec;
-  }
-  void random(void* out, size_t len) override { RAND_bytes(static_cast<unsigned char*>(out), static_cast<int>(len)); }
-  bool simulated() const override { return false; }
-
- private:
-  void run() {
-    std::unique_lock lock(mutex_);
-    while (!stop_) {
-      if (!timers_.empty() && timers_.begin()->first <= now()) {
-        tasks_.push_back(std::move(timers_.begin()->second));
-        timers_.erase(timers_.begin());
-      }
-      if (tasks_.empty()) {
-        wake_.wait_for(lock, std::chrono::milliseconds(timers_.empty() ? 1000 : 5));
-        continue;
-      }
-      Task task = std::move(tasks_.front());
-      tasks_.pop_front();
-      lock.unlock();
-      task();
-      task = nullptr;
-      lock.lock();
-    }
-  }
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Task> tasks_;
-  std::multimap<uint64_t, Task> timers_;
-  std::vector<std::thread> threads_;
-  bool stop_ = false;
-};
 
 // Waits until `condition` holds, at most ten seconds.
 inline bool eventually(const std::function<bool()>& condition) {

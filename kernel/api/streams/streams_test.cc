@@ -1,6 +1,7 @@
 #include <fcntl.h>
 
 #include <atomic>
+#include <deque>
 #include <random>
 
 #include "kernel/api/streams/exec_bridge.h"
