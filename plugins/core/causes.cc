@@ -22,6 +22,15 @@ void Causes::required(std::string path, std::string_view detail) {
 void Causes::invalid(std::string path, const json::Value& value, std::string_view detail) {
   add("FieldValueInvalid", std::move(path), "Invalid value: " + value.dump() + ": " + std::string(detail));
 }
+void Causes::check(Format format, std::string path, std::string_view value) {
+  if (const std::string wrong = check_format(format, value); !wrong.empty()) invalid(std::move(path), value, wrong);
+}
+void Causes::check_labels(const std::string& path, const json::Value& labels) {
+  for (const auto& m : labels.members()) {
+    check(Format::kLabelKey, path, m.key);
+    check(Format::kLabelValue, path, m.value.as_string());
+  }
+}
 void Causes::unsupported(std::string path, const json::Value& value, const std::vector<std::string>& supported) {
   std::string text = "Unsupported value: " + value.dump();
   for (size_t i = 0; i < supported.size(); ++i) text += (i ? ", \"" : ": supported values: \"") + supported[i] + "\"";

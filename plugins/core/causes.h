@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "pintle/format.h"
 #include "pintle/json.h"
 
 namespace pintle::core {
@@ -20,6 +21,8 @@ class Causes {
   void required(std::string path, std::string_view detail = {});
   void invalid(std::string path, const json::Value& value, std::string_view detail);
   void unsupported(std::string path, const json::Value& value, const std::vector<std::string>& supported);
+  void check(Format format, std::string path, std::string_view value);  // invalid when it is not so
+  void check_labels(const std::string& path, const json::Value& labels);
   void duplicate(std::string path, const json::Value& value);
   void not_found(std::string path, const json::Value& value);
   void forbidden(std::string path, std::string_view detail);

@@ -161,13 +161,20 @@ class Core final : public Plugin, public ResourceProvider, public ControllerProv
 
  private:
   void prepare_pod(json::Value& pod, json::Value& warnings) {
+    const auto refuse = [&](const std::string& why) {
+      throw Error(PINTLE_FORBIDDEN, "pods \"" + std::string(pod["metadata"]["name"].as_string()) + "\" is forbidden: " + why);
+    };
+    if (const auto priority = pod_priority(pod["spec"]); !priority) refuse(priority.error().text);
     complete_new_pod(pod);
     json::Value& spec = pod.set("spec");
+    if (const std::string name(spec["runtimeClassName"].as_string()); !name.empty()) {
+      const auto runtime = host.get_object("runtimeclasses.node.k8s.io", "", name);
+      if (!runtime && runtime.error().code == PINTLE_NOT_FOUND) refuse("pod rejected: RuntimeClass \"" + name + "\" not found");
+    }
     const std::string account(spec["serviceAccountName"].as_string()), ns(pod["metadata"]["namespace"].as_string());
     const auto found = host.get_object("serviceaccounts", ns, account);
     if (!found && found.error().code == PINTLE_NOT_FOUND && account != "default")
-      throw Error(PINTLE_FORBIDDEN, "pods \"" + std::string(pod["metadata"]["name"].as_string()) + "\" is forbidden: error looking up service account " +
-                                        ns + "/" + account + ": serviceaccounts \"" + account + "\" not found");
+      refuse("error looking up service account " + ns + "/" + account + ": serviceaccounts \"" + account + "\" not found");
     if (found && spec["imagePullSecrets"].empty()) {
       json::Value secrets = found->json()["imagePullSecrets"];
       if (!secrets.empty()) spec.set("imagePullSecrets", std::move(secrets));

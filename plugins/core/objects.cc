@@ -28,6 +28,38 @@ void check_frozen(const json::Value& now, const json::Value& old, std::initializ
   }
 }
 
+std::string from_base64(std::string_view text) {
+  std::string out;
+  uint32_t bits = 0, have = 0;
+  for (const char c : text) {
+    uint32_t d = 0;
+    if (c >= 'A' && c <= 'Z') d = static_cast<uint32_t>(c - 'A');
+    else if (c >= 'a' && c <= 'z') d = static_cast<uint32_t>(c - 'a') + 26;
+    else if (c >= '0' && c <= '9') d = static_cast<uint32_t>(c - '0') + 52;
+    else if (c == '+') d = 62;
+    else if (c == '/') d = 63;
+    else continue;  // padding, line ends: what is no base64 does not come here
+    bits = bits << 6 | d;
+    have += 6;
+    if (have < 8) continue;
+    have -= 8;
+    out += static_cast<char>(bits >> have & 0xff);
+  }
+  return out;
+}
+
+// Credentials of registries must be a JSON object; what is wrong is said without showing them.
+void check_json(const json::Value& secret, const char* name, Causes& causes) {
+  const json::Value* data = secret["data"].find(name);
+  if (!data) return causes.required(key("data", name));
+  const std::string text = from_base64(data->as_string());
+  const json::ParseResult parsed = json::parse(text);
+  const auto bad = [&](const char* why) { causes.invalid(key("data", name), "<secret contents redacted>", why); };
+  if (text.find_first_not_of(" \t\r\n") == text.npos) bad("unexpected end of JSON input");
+  else if (!parsed.ok) bad("invalid JSON");
+  else if (!parsed.value.is_object() && !parsed.value.is_null()) bad("must be a JSON object");
+}
+
 void check_type(const json::Value& secret, Causes& causes) {
   const auto type = secret["type"].as_string();
   const auto need = [&](const char* name) {
@@ -37,9 +69,9 @@ void check_type(const json::Value& secret, Causes& causes) {
     need("tls.crt");
     need("tls.key");
   } else if (type == "kubernetes.io/dockerconfigjson") {
-    need(".dockerconfigjson");
+    check_json(secret, ".dockerconfigjson", causes);
   } else if (type == "kubernetes.io/dockercfg") {
-    need(".dockercfg");
+    check_json(secret, ".dockercfg", causes);
   } else if (type == "kubernetes.io/ssh-auth") {
     need("ssh-privatekey");
   } else if (type == "kubernetes.io/basic-auth") {

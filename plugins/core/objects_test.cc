@@ -29,6 +29,24 @@ TEST(Secret, TypesHaveRequiredKeys) {
   EXPECT_EQ(lines(causes), "data[tls.key]: Required value\n");
 }
 
+TEST(Secret, CredentialsOfRegistriesAreJson) {
+  const auto problem = [](const char* type, const char* name, std::string_view text) {
+    json::Value s = parse("{}");
+    s.set("type", std::string("kubernetes.io/") + type);
+    s.set("data").set(name, base64(text));
+    Causes causes;
+    validate_secret(s, {}, causes);
+    return lines(causes);
+  };
+  EXPECT_EQ(problem("dockerconfigjson", ".dockerconfigjson", R"({"auths":{"a":{"auth":"\u00e9"}}})"), "");
+  EXPECT_EQ(problem("dockercfg", ".dockercfg", "{}"), "");
+  EXPECT_EQ(problem("dockerconfigjson", ".dockerconfigjson", ""),
+            "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": unexpected end of JSON input\n");
+  EXPECT_EQ(problem("dockerconfigjson", ".dockerconfigjson", "{\"auths\": geheim}"), "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid JSON\n");
+  EXPECT_EQ(problem("dockercfg", ".dockercfg", "[1]"), "data[.dockercfg]: Invalid value: \"<secret contents redacted>\": must be a JSON object\n");
+  EXPECT_EQ(problem("dockercfg", "other", "{}"), "data[.dockercfg]: Required value\n");
+}
+
 TEST(Secret, ImmutableDataStays) {
   Causes causes;
   validate_secret(parse(R"({"data":{"a":"eQ=="}})"), parse(R"({"immutable":true,"data":{"a":"eA=="}})"), causes);

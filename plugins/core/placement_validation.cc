@@ -83,6 +83,8 @@ void check_tolerations(const json::Value& tolerations, Causes& causes) {
 }  // namespace
 
 void validate_placement(const json::Value& spec, Causes& causes) {
+  causes.check_labels("nodeSelector", spec["nodeSelector"]);
+  if (const auto node = spec["nodeName"].as_string(); !node.empty()) causes.check(Format::kDns1123Subdomain, "nodeName", node);
   check_tolerations(spec["tolerations"], causes);
   check_node_affinity(spec["affinity"]["nodeAffinity"], causes);
   for (const char* which : {"podAffinity", "podAntiAffinity"})

@@ -90,6 +90,17 @@ std::string_view qos_class(const json::Value& spec) {
   return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
+Result<int64_t> pod_priority(const json::Value& spec) {
+  const auto name = spec["priorityClassName"].as_string();
+  const int64_t computed = name == "system-node-critical" ? 2000001000 : name == "system-cluster-critical" ? 2000000000 : 0;
+  const json::Value& given = spec["priority"];
+  if (given.is_int() && given.as_int() != computed)
+    return Error(PINTLE_FORBIDDEN, "the integer value of priority (" + std::to_string(given.as_int()) +
+                                       ") must not be provided in pod spec; priority admission controller computed " + std::to_string(computed) +
+                                       " from the given PriorityClass name");
+  return computed;
+}
+
 void complete_new_pod(json::Value& pod) {
   json::Value& spec = pod.set("spec");
   if (spec["serviceAccountName"].as_string().empty()) {
@@ -101,7 +112,7 @@ void complete_new_pod(json::Value& pod) {
     spec.set("tolerations").push(json::Value::object(
         {{"key", taint}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", 300}}));
   }
-  if (!spec.contains("priority")) spec.set("priority", 0);
+  if (!spec.contains("priority")) spec.set("priority", pod_priority(spec).ok() ? *pod_priority(spec) : 0);
   pod.set("status", json::Value::object({{"phase", "Pending"}, {"qosClass", qos_class(spec)}}));
 }
 

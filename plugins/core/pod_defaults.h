@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "pintle/json.h"
+#include "pintle/result.h"
 
 namespace pintle::core {
 
@@ -20,8 +21,11 @@ void default_pod(json::Value& pod);
 // "Guaranteed", "Burstable" or "BestEffort", from the cpu and memory of all containers.
 std::string_view qos_class(const json::Value& spec);
 
+// What the priority class is worth; there are the two of every cluster. FORBIDDEN when the pod brings another number.
+Result<int64_t> pod_priority(const json::Value& spec);
+
 // What admission adds to a new pod: service account "default", tolerations of unready and unreachable nodes for 300 s,
-// priority 0, status Pending.
+// the priority, status Pending.
 void complete_new_pod(json::Value& pod);
 
 }  // namespace pintle::core

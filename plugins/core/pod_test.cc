@@ -79,9 +79,94 @@ TEST(PodValidation, AGoodPodHasNoProblems) {
 
 TEST(PodValidation, AnEmptyListOfContainersIsRefused) { EXPECT_EQ(problems(parse(R"({"containers":[]})")), "containers: Required value\n"); }
 
+// Two of one list are the schema's matter, which would say it a second time.
 TEST(PodValidation, NamesMustBeUniqueAmongInitAndOtherContainers) {
   EXPECT_EQ(problems(parse(R"({"containers":[{"name":"a","image":"x"},{"name":"a","image":"x"}],"initContainers":[{"name":"a","image":"x"}]})")),
-            "containers[1].name: Duplicate value: \"a\"\ninitContainers[0].name: Duplicate value: \"a\"\n");
+            "initContainers[0].name: Duplicate value: \"a\"\n");
+}
+
+TEST(PodValidation, HostsAndResolverGetNothingButNames) {
+  const std::string subdomain = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an "
+                                "alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')\n";
+  EXPECT_EQ(problems(parse(R"({"containers":[{"name":"a","image":"x"}],"hostAliases":[{"ip":"10.0.0.1","hostnames":["ok.example","x\n10.6.6.6 bank.example",""]}]})")),
+            "hostAliases[0].hostnames[1]: Invalid value: \"x\\n10.6.6.6 bank.example\": " + subdomain + "hostAliases[0].hostnames[2]: Invalid value: \"\": " + subdomain);
+  EXPECT_EQ(problems(parse(R"({"containers":[{"name":"a","image":"x"}],"dnsConfig":{"nameservers":["192.0.2.1","fd00::1","x\nnameserver 192.0.2.2"],
+      "searches":["svc.example",".","_tcp.example."],"options":[{"name":"ndots","value":"2"},{"name":""},{"name":"a\nb"},{"name":"a","value":"b c"}]}})")),
+            "dnsConfig.nameservers[2]: Invalid value: \"x\\nnameserver 192.0.2.2\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)\n"
+            "dnsConfig.options[1]: Required value: must not be empty\n"
+            "dnsConfig.options[2].name: Invalid value: \"a\\nb\": must not contain whitespace or control characters\n"
+            "dnsConfig.options[3].value: Invalid value: \"b c\": must not contain whitespace or control characters\n");
+  EXPECT_NE(problems(parse(R"({"containers":[{"name":"a","image":"x"}],"dnsConfig":{"searches":["a\nnameserver 192.0.2.2"]}})")).find("dnsConfig.searches[0]: Invalid value: "), std::string::npos);
+  json::Value wide = parse(R"({"containers":[{"name":"a","image":"x"}]})");
+  for (int i = 0; i < 12; ++i) wide.make("dnsConfig.searches").push(std::string(60, 'a') + "." + std::string(60, 'b') + "." + std::string(60, 'c'));
+  EXPECT_NE(problems(wide).find("must not have more than 2048 characters (including spaces) in the search list"), std::string::npos);
+}
+
+TEST(PodValidation, ProbesAndHooksAreWellFormed) {
+  EXPECT_EQ(problems(parse(R"({"terminationGracePeriodSeconds":5,"containers":[{"name":"a","image":"x","readinessProbe":{"httpGet":{"port":"Web","httpHeaders":[
+      {"name":"X-A","value":"b"},{"name":"X A","value":"b\r\nC: d"}]}},"livenessProbe":{"tcpSocket":{"port":"1234"}},
+      "lifecycle":{"preStop":{"sleep":{"seconds":6}},"postStart":{"sleep":{"seconds":5}}}},
+      {"name":"b","image":"x","lifecycle":{"preStop":{"sleep":{"seconds":0}}}}]})")),
+            "containers[0].livenessProbe.tcpSocket.port: Invalid value: \"1234\": must contain at least one letter (a-z)\n"
+            "containers[0].readinessProbe.httpGet.port: Invalid value: \"Web\": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)\n"
+            "containers[0].readinessProbe.httpGet.httpHeaders: Invalid value: \"X A\": a valid HTTP header must consist of alphanumeric characters or '-' "
+            "(e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')\n"
+            "containers[0].readinessProbe.httpGet.httpHeaders: Invalid value: \"b\\r\\nC: d\": must not contain control characters\n"
+            "containers[0].lifecycle.preStop.sleep: Invalid value: 6: must be non-negative and less than terminationGracePeriodSeconds (5)\n");
+}
+
+TEST(PodValidation, PlacementNamesLabelsAndNodes) {
+  const std::string text = problems(parse(R"({"containers":[{"name":"a","image":"x"}],"nodeSelector":{"ok/disk":"ssd","a b":"c","zone":"-x"},"nodeName":"No_de"})"));
+  EXPECT_NE(text.find("nodeSelector: Invalid value: \"a b\": name part must consist of alphanumeric characters"), std::string::npos) << text;
+  EXPECT_NE(text.find("nodeSelector: Invalid value: \"-x\": a valid label must be an empty string or consist of"), std::string::npos) << text;
+  EXPECT_NE(text.find("nodeName: Invalid value: \"No_de\": a lowercase RFC 1123 subdomain must consist of"), std::string::npos) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3) << text;
+}
+
+TEST(PodValidation, SecurityProfilesStayInTheirDirectory) {
+  EXPECT_EQ(problems(parse(R"({"securityContext":{"seccompProfile":{"type":"Localhost","localhostProfile":"../x"},
+      "sysctls":[{"name":"net.core.somaxconn","value":"1"},{"name":"A b","value":"1"},{"name":"","value":"1"},{"name":"net.core.somaxconn","value":"2"}]},
+      "containers":[{"name":"a","image":"x","securityContext":{"seccompProfile":{"type":"Localhost","localhostProfile":"/etc/x"}}},
+      {"name":"b","image":"x","securityContext":{"seccompProfile":{"type":"Localhost"}}},
+      {"name":"c","image":"x","securityContext":{"seccompProfile":{"type":"RuntimeDefault","localhostProfile":"x"}}}]})")),
+            "containers[0].securityContext.seccompProfile.localhostProfile: Invalid value: \"/etc/x\": must be a relative path\n"
+            "containers[1].securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost\n"
+            "containers[2].securityContext.seccompProfile.localhostProfile: Invalid value: \"x\": can only be set when seccomp type is Localhost\n"
+            "securityContext.sysctls[1].name: Invalid value: \"A b\": must have at most 253 characters and match regex "
+            "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$\n"
+            "securityContext.sysctls[2].name: Required value\n"
+            "securityContext.sysctls[3].name: Duplicate value: \"net.core.somaxconn\"\n"
+            "securityContext.seccompProfile.localhostProfile: Invalid value: \"../x\": must not contain '..'\n");
+}
+
+TEST(PodValidation, DevicesAndHugePagesAreWholeAndNotPromisedTwice) {
+  EXPECT_EQ(problems(parse(R"({"containers":[{"name":"a","image":"x","resources":{"limits":{"example.com/gpu":"1500m"},"requests":{"example.com/gpu":"1500m"}}},
+      {"name":"b","image":"x","resources":{"limits":{"hugepages-2Mi":"4Mi"},"requests":{"hugepages-2Mi":"2Mi","example.com/gpu":"1"}}},
+      {"name":"c","image":"x","resources":{"limits":{"hugepages-2Mi":"4Mi","memory":"1Gi"},"requests":{"hugepages-2Mi":"4Mi"}}}]})")),
+            "containers[0].resources.limits[example.com/gpu]: Invalid value: \"1500m\": must be an integer\n"
+            "containers[0].resources.requests[example.com/gpu]: Invalid value: \"1500m\": must be an integer\n"
+            "containers[1].resources.requests: Invalid value: \"2Mi\": must be equal to hugepages-2Mi limit of 4Mi\n"
+            "containers[1].resources.limits: Required value: Limit must be set for non overcommitable resources\n"
+            "containers[1].resources: Forbidden: HugePages require cpu or memory\n");
+}
+
+TEST(PodValidation, AContainerPortIsANumberOnce) {
+  EXPECT_EQ(problems(parse(R"({"containers":[{"name":"a","image":"x","ports":[{"containerPort":0},{"containerPort":70000},{"containerPort":80}],
+      "volumeMounts":[{"name":"v","mountPath":"/a:b"}]}],"volumes":[{"name":"v","emptyDir":{}}]})")),
+            "containers[0].ports[0].containerPort: Required value\n"
+            "containers[0].ports[1].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive\n"
+            "containers[0].volumeMounts[0].mountPath: Invalid value: \"/a:b\": must not contain ':'\n");
+}
+
+TEST(PodPriority, IsTheClassesAlone) {
+  const auto priority = [](const char* spec) { return pod_priority(parse(spec)); };
+  EXPECT_EQ(*priority("{}"), 0);
+  EXPECT_EQ(*priority(R"({"priority":0})"), 0);
+  EXPECT_EQ(*priority(R"({"priorityClassName":"system-node-critical"})"), 2000001000);
+  EXPECT_EQ(*priority(R"({"priorityClassName":"system-cluster-critical","priority":2000000000})"), 2000000000);
+  const auto refused = priority(R"({"priority":5})");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().text, "the integer value of priority (5) must not be provided in pod spec; priority admission controller computed 0 from the given PriorityClass name");
 }
 
 TEST(PodValidation, MountsMustNameVolumes) {
@@ -112,8 +197,8 @@ TEST(PodValidation, RequestsMayNotExceedLimits) {
 }
 
 TEST(PodValidation, AVolumeHasOneSource) {
-  EXPECT_EQ(problems(parse(R"({"containers":[{"name":"a","image":"x"}],"volumes":[{"name":"v","emptyDir":{},"secret":{"secretName":"s"}},{"name":"v","configMap":{}}]})")),
-            "volumes[0].secret: Forbidden: may not specify more than 1 volume type\nvolumes[1].name: Duplicate value: \"v\"\n"
+  EXPECT_EQ(problems(parse(R"({"containers":[{"name":"a","image":"x"}],"volumes":[{"name":"v","emptyDir":{},"secret":{"secretName":"s"}},{"name":"w","configMap":{}}]})")),
+            "volumes[0].secret: Forbidden: may not specify more than 1 volume type\n"
             "volumes[1].configMap.name: Required value\n");
 }
 

@@ -11,6 +11,8 @@ namespace pintle::core {
 void validate_pod_spec(const json::Value& spec, Causes& causes);
 // One container; `init`: of initContainers. Exposed for pod_validation.cc's parts.
 void validate_container(const json::Value& container, const json::Value& spec, bool init, const std::string& path, Causes& causes);
+// Of a pod or of a container.
+void check_seccomp(const json::Value& profile, const std::string& path, Causes& causes);
 void validate_volumes(const json::Value& volumes, Causes& causes);
 void validate_placement(const json::Value& spec, Causes& causes);
 

@@ -1,5 +1,3 @@
-#include <set>
-
 #include "pintle/quantity.h"
 #include "plugins/core/pod_validation.h"
 
@@ -68,12 +66,9 @@ void check_source(const json::Value& v, const std::string& at, Causes& causes) {
 }  // namespace
 
 void validate_volumes(const json::Value& volumes, Causes& causes) {
-  std::set<std::string> names;
   size_t i = 0;
   for (const auto& v : volumes.items()) {
     const std::string at = index("volumes", i++);
-    const auto name = v["name"].as_string();
-    if (!name.empty() && !names.emplace(name).second) causes.duplicate(at + ".name", name);
     int sources = 0;
     for (const auto& m : v.members())
       if (m.key != "name" && ++sources > 1) causes.forbidden(at + "." + m.key, "may not specify more than 1 volume type");

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstring>
 
 namespace pintle::node_agent {
@@ -44,14 +45,9 @@ void http_get(Context& context, const Strand& strand, const Value& get, const Ac
   const std::string host = get["host"].as_string().empty() ? target.pod_ip : std::string(get["host"].as_string());
   HttpRequest rq;
   rq.address = address_of(host, port);
-  rq.path = get["path"].as_string().empty() ? "/" : std::string(get["path"].as_string());
-  if (rq.path[0] != '/') rq.path = "/" + rq.path;
+  rq.path = request_path(get["path"].as_string());
   rq.headers = {{"User-Agent", "kube-probe/1.35"}, {"Accept", "*/*"}};
-  for (const auto& h : get["httpHeaders"].items()) {
-    const std::string name(h["name"].as_string()), value(h["value"].as_string());
-    if ((name + value).find_first_of("\r\n") != std::string::npos) return strand.post([done] { done({Outcome::kError, "a header holds a line break"}); });
-    rq.headers.emplace_back(name, value);
-  }
+  for (const auto& h : get["httpHeaders"].items()) rq.headers.emplace_back(h["name"].as_string(), h["value"].as_string());
   rq.head_timeout_ns = rq.total_timeout_ns = timeout_ns;
   rq.max_body = 10u << 10;
   auto status = std::make_shared<int>(0);
@@ -130,6 +126,31 @@ int64_t port_number(const Value& port, const Value& container_ports) {
     if (n > 65535) return 0;
   }
   return n;
+}
+
+std::string request_path(std::string_view path) {
+  static constexpr std::string_view kPlain = "-._~!$&'()*+,;=:@/[]";
+  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+  const auto hex = [&](size_t i) { return i < path.size() && ((path[i] >= '0' && path[i] <= '9') || ((path[i] | 32) >= 'a' && (path[i] | 32) <= 'f')); };
+  bool url = true;
+  for (size_t i = 0; i < path.size(); ++i)
+    if (static_cast<unsigned char>(path[i]) < ' ' || path[i] == 0x7f || (path[i] == '%' && !(hex(i + 1) && hex(i + 2)))) url = false;
+  if (url) path = path.substr(0, path.find('#'));
+  std::string out;
+  bool query = false;
+  for (const char c : path) {
+    query |= url && c == '?';
+    const bool printable = c > ' ' && c < 0x7f;
+    if (alnum(c) || kPlain.find(c) != kPlain.npos || (url && c == '%') || (query && printable)) {
+      out += c;
+      continue;
+    }
+    char escaped[4];
+    std::snprintf(escaped, sizeof escaped, "%%%02X", static_cast<unsigned char>(c));
+    out += escaped;
+  }
+  if (!out.starts_with('/')) out.insert(0, 1, '/');
+  return out;
 }
 
 void run_action(Context& context, const Strand& strand, const Value& handler, const ActionTarget& target, uint64_t timeout_ns,

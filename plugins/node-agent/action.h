@@ -30,4 +30,8 @@ void run_action(Context& context, const Strand& strand, const json::Value& handl
 // Port by number or by the name of a container port; 0 = there is none of that name.
 int64_t port_number(const json::Value& port, const json::Value& container_ports);
 
+// The path of an httpGet as it goes into a request: what a URL may not hold is escaped. What is no URL (control characters, a "%" that
+// escapes nothing) is taken as a path from end to end.
+std::string request_path(std::string_view path);
+
 }  // namespace pintle::node_agent

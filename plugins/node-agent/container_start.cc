@@ -57,6 +57,12 @@ void PodWorker::not_started(const std::shared_ptr<Start>& s, const char* reason,
 }
 
 void PodWorker::find_image(std::shared_ptr<Start> s) {
+  if (const std::string wrong = image_name_error(s->image); !wrong.empty()) {
+    const std::string text = "Failed to apply default image tag \"" + s->image + "\": couldn't parse image name \"" + s->image + "\": " + wrong;
+    event("Warning", "InspectFailed", text);
+    event("Warning", "Failed", "Error: InvalidImageName");
+    return not_started(s, "InvalidImageName", text, kAgain);
+  }
   link_->call(PINTLE_METHOD(pintle_runtime, image_list), Value::object({{"node", site_.facts().name}, {"image", s->image}}),
               site_.strand().wrap([weak = weak_from_this(), s](Result<Value> r) {
                 const auto self = weak.lock();

@@ -335,6 +335,17 @@ TEST_F(NodeAgent, AMissingImageIsToldAndTriedAgain) {
   EXPECT_TRUE(event("Failed", "Failed to pull image"));
 }
 
+TEST_F(NodeAgent, AnImageNameThatIsNoneIsTold) {
+  begin();
+  h->put("pods", pod("p", Value::object({{"containers", Value::array({Value::object({{"name", "c"}, {"image", "../../../x"}})})}})));
+  ASSERT_TRUE(until([&] { return container("p").at("state.waiting.reason").as_string() == "InvalidImageName"; })) << why("p");
+  const std::string text = "Failed to apply default image tag \"../../../x\": couldn't parse image name \"../../../x\": invalid reference format";
+  EXPECT_EQ(container("p").at("state.waiting.message").as_string(), text);
+  EXPECT_TRUE(event("InspectFailed", text));
+  h->run_for(60 * kSecond);
+  EXPECT_EQ(container("p").at("state.waiting.reason").as_string(), "InvalidImageName");
+}
+
 TEST_F(NodeAgent, AMissingConfigMapHoldsThePodUntilItComes) {
   begin();
   const Value c = Value::object({{"name", "c"}, {"image", "web:1"}, {"env", Value::array({Value::object({{"name", "A"}, {"valueFrom", Value::object({{"configMapKeyRef", Value::object({{"name", "cm"}, {"key", "a"}})}})}})})}});

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "action.h"
 #include "agent_config.h"
 #include "backoff.h"
 #include "endpoint_gate.h"
@@ -153,6 +154,20 @@ TEST(ImageName, ShortAndLongNamesAreTheSame) {
   EXPECT_TRUE(credentials_for(js(R"({"auths":{"ghcr.io":{}}})"), "quay.io/a").is_null());
 }
 
+TEST(ImageName, WhatIsNoReferenceIsTold) {
+  const std::string hex(64, 'a');
+  for (const std::string& good : std::vector<std::string>{"busybox", "busybox:1", "library/busybox", "localhost:5000/a/b-c_d.e:V1.2_x", "Registry.example/a", "a__b", "a--b",
+                                 "busybox@sha256:" + hex, "busybox:1@sha256:" + hex, "sha256:" + hex, "[fd00::1]:5000/a", "10.0.0.1:5000/a"})
+    EXPECT_EQ(image_name_error(good), "") << good;
+  for (const char* bad : {"../../../x", "a?b=c&d#e", "", " a", "a b", "a/", "/a", "a//b", "a:", "a:-x", "a@sha256:00", "a@b", "a_-b", "a___b", "-a", "a.", "http://a/b",
+                                "a.b-:1/c", "a\nb"})
+    EXPECT_EQ(image_name_error(bad), "invalid reference format") << bad;
+  EXPECT_EQ(image_name_error("a:" + std::string(129, 'x')), "invalid reference format");
+  EXPECT_EQ(image_name_error("a/" + std::string(300, 'x')), "repository name must not be more than 255 characters");
+  EXPECT_EQ(image_name_error("BusyBox"), "invalid reference format: repository name (library/BusyBox) must be lowercase");
+  EXPECT_EQ(image_name_error(hex), "invalid repository name (" + hex + "), cannot specify 64-byte hexadecimal strings");
+}
+
 TEST(Unsupported, NamesTheField) {
   EXPECT_EQ(unsupported(js(R"({"spec":{"containers":[{"name":"c"}],"volumes":[{"name":"v","emptyDir":{}}]}})")), "");
   EXPECT_NE(unsupported(js(R"({"spec":{"containers":[{"name":"c"}],"volumes":[{"name":"v","nfs":{}}]}})")).find("spec.volumes[v].nfs"), std::string::npos);
@@ -206,6 +221,26 @@ TEST(RuntimeRequest, NamesAreSearchedInTheCluster) {
   EXPECT_EQ(rq.at("dns.servers")[0].as_string(), "10.96.0.10");
   EXPECT_EQ(rq.at("dns.searches")[0].as_string(), "ns.svc.cluster.local");
   EXPECT_EQ(rq.at("dns.options"), js(R"(["ndots:2"])"));
+}
+
+TEST(RuntimeRequest, NoFieldOfAPodBeginsALineOfItsOwn) {
+  const Value rq = sandbox_request(js(R"({"metadata":{"name":"p","namespace":"ns","uid":"u"},"spec":{"containers":[],"dnsPolicy":"None","hostnameOverride":"a\nb",
+    "hostAliases":[{"ip":"10.0.0.1","hostnames":["good","x\n10.6.6.6 bank.example","a b",""]},{"ip":"10.0.0.2\n10.6.6.6 y","hostnames":["z"]}],
+    "dnsConfig":{"nameservers":["192.0.2.7","192.0.2.8\nnameserver 192.0.2.9"],"searches":["good.example","a\noptions rotate","a b"],
+      "options":[{"name":"ndots","value":"2"},{"name":"x\ny"},{"name":"x","value":"1\n2"},{"name":"rotate"}]}}})"), 0, {.name = "n"});
+  EXPECT_EQ(rq["hosts"].dump(), R"([{"ip":"10.0.0.1","hostnames":["good"]}])");
+  EXPECT_EQ(rq["dns"].dump(), R"({"servers":["192.0.2.7"],"searches":["good.example"],"options":["ndots:2","rotate"]})");
+  EXPECT_EQ(rq["hostname"].as_string(), "p");
+}
+
+TEST(RequestPath, IsEscapedAsKubernetesDoes) {
+  EXPECT_EQ(request_path(""), "/");
+  EXPECT_EQ(request_path("healthz"), "/healthz");
+  EXPECT_EQ(request_path("/a/b;c=1?x=y&z=%20#part"), "/a/b;c=1?x=y&z=%20");
+  EXPECT_EQ(request_path("/a b?c d"), "/a%20b?c%20d");
+  EXPECT_EQ(request_path("/a\r\nDELETE /b?c"), "/a%0D%0ADELETE%20/b%3Fc");
+  EXPECT_EQ(request_path("/100%"), "/100%25");
+  EXPECT_EQ(request_path("/\xc3\xa9"), "/%C3%A9");
 }
 
 TEST(PodStatus, AFinishedStatusIsNoReasonToWrite) {

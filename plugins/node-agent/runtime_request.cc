@@ -21,6 +21,13 @@ Value labels_of(const Value& pod, const NodeFacts& node) {
   return out;
 }
 
+// One word of a line of /etc/hosts or /etc/resolv.conf. The API refuses others; here they are left out whoever wrote the pod, so that
+// no field of it can begin a line of its own.
+bool one_word(const Value& v) {
+  const std::string_view s = v.as_string();
+  return !s.empty() && std::none_of(s.begin(), s.end(), [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == 0x7f; });
+}
+
 Value dns_of(const Value& pod, const NodeFacts& node) {
   const Value& spec = pod["spec"];
   std::string policy = str(spec["dnsPolicy"]);
@@ -36,9 +43,12 @@ Value dns_of(const Value& pod, const NodeFacts& node) {
     options.push("ndots:5");
   }
   const Value& extra = spec["dnsConfig"];
-  for (const auto& s : extra["nameservers"].items()) servers.push(s);
-  for (const auto& s : extra["searches"].items()) searches.push(s);
+  for (const auto& s : extra["nameservers"].items())
+    if (one_word(s)) servers.push(s);
+  for (const auto& s : extra["searches"].items())
+    if (one_word(s)) searches.push(s);
   for (const auto& o : extra["options"].items()) {
+    if (!one_word(o["name"]) || (!o["value"].as_string().empty() && !one_word(o["value"]))) continue;
     const std::string name = str(o["name"]), text = o.contains("value") ? name + ":" + str(o["value"]) : name;
     Value kept = Value::array();  // an option of the pod replaces ours of the same name
     for (const auto& known : options.items())
@@ -124,11 +134,17 @@ Value sandbox_request(const Value& pod, int64_t attempt, const NodeFacts& node) 
   std::string fqdn;
   if (!subdomain.empty()) fqdn = hostname + "." + subdomain + "." + str(meta["namespace"]) + ".svc." + node.cluster_domain;
   if (spec["setHostnameAsFQDN"].as_bool() && !fqdn.empty()) hostname = fqdn;
-  if (const auto o = spec["hostnameOverride"].as_string(); !o.empty()) hostname = std::string(o);
+  if (const auto o = spec["hostnameOverride"].as_string(); one_word(spec["hostnameOverride"])) hostname = std::string(o);
   if (!host_network) rq.set("hostname", hostname);
   if (!fqdn.empty()) rq.set("fqdn", fqdn);
   Value hosts = Value::array();
-  for (const auto& a : spec["hostAliases"].items()) hosts.push(Value::object({{"ip", a["ip"]}, {"hostnames", a["hostnames"]}}));
+  for (const auto& a : spec["hostAliases"].items()) {
+    if (!one_word(a["ip"])) continue;
+    Value names = Value::array();
+    for (const auto& n : a["hostnames"].items())
+      if (one_word(n)) names.push(n);
+    hosts.push(Value::object({{"ip", a["ip"]}, {"hostnames", std::move(names)}}));
+  }
   if (!hosts.empty()) rq.set("hosts", std::move(hosts));
   Value ports = Value::array();
   if (!host_network)

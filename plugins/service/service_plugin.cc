@@ -50,7 +50,8 @@ class ServicePlugin final : public Plugin, public ResourceProvider, public Contr
 
   void validate_object(Value request, Call call) override {
     Value causes = Value::array();
-    for (const Cause& c : validate_service(request["object"], request["old"]))
+    const bool slice = request["type"].as_string() == "api.discovery.v1.EndpointSlice";
+    for (const Cause& c : slice ? validate_slice(request["object"]) : validate_service(request["object"], request["old"]))
       causes.push(Value::object({{"reason", c.reason}, {"field", c.field}, {"message", c.message}}));
     call.reply(Value::object({{"causes", std::move(causes)}}));
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "pintle/format.h"
+
 namespace pintle::service {
 namespace {
 
@@ -16,22 +18,6 @@ std::string lower(std::string_view s) {
 
 std::string port_key(const Value& port) {
   return std::to_string(port["nodePort"].as_int()) + "-" + lower(port["protocol"].as_string("TCP"));
-}
-
-bool is_dns_name(std::string_view s) {
-  if (s.empty() || s.size() > 253) return false;
-  size_t label = 0;
-  for (size_t i = 0; i <= s.size(); ++i) {
-    if (i == s.size() || s[i] == '.') {
-      if (label == 0 || label > 63 || s[i - 1] == '-') return false;
-      label = 0;
-    } else {
-      const char c = s[i];
-      if (!(std::isdigit(static_cast<unsigned char>(c)) || (c >= 'a' && c <= 'z') || (c == '-' && label > 0))) return false;
-      ++label;
-    }
-  }
-  return true;
 }
 
 }  // namespace
@@ -76,18 +62,24 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
   const auto add = [&](const char* reason, std::string field, std::string message) {
     causes.push_back({reason, std::move(field), std::move(message)});
   };
+  const auto check = [&](std::string field, Format format, std::string_view value) {
+    if (const std::string wrong = check_format(format, value); !wrong.empty())
+      add("FieldValueInvalid", std::move(field), "Invalid value: " + json::quote(value) + ": " + wrong);
+  };
   const Value& spec = service["spec"];
   const std::string_view type = spec["type"].as_string("ClusterIP");
   const bool headless = spec["clusterIP"].as_string() == "None";
+  for (const auto& m : spec["selector"].members()) {
+    check("spec.selector", Format::kLabelKey, m.key);
+    check("spec.selector", Format::kLabelValue, m.value.as_string());
+  }
   const auto& ports = spec["ports"].items();
   if (ports.empty() && !headless && type != "ExternalName") add("FieldValueRequired", "spec.ports", "Required value");
   if (type == "ExternalName") {
     std::string_view name = spec["externalName"].as_string();
     if (!name.empty() && name.back() == '.') name.remove_suffix(1);
     if (name.empty()) add("FieldValueRequired", "spec.externalName", "Required value");
-    else if (!is_dns_name(name))
-      add("FieldValueInvalid", "spec.externalName",
-          "Invalid value: " + json::quote(name) + ": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character");
+    else check("spec.externalName", Format::kDns1123Subdomain, name);
     if (!spec["clusterIP"].as_string().empty() && !headless)
       add("FieldValueForbidden", "spec.clusterIPs", "Forbidden: may not be set for ExternalName services");
     if (headless) add("FieldValueInvalid", "spec.clusterIPs[0]", "Invalid value: \"None\": may not be set to 'None' for ExternalName services");
@@ -125,6 +117,22 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
     const Value& target = p["targetPort"];
     if (target.is_int() && (target.as_int() < 1 || target.as_int() > 65535))
       add("FieldValueInvalid", at + ".targetPort", "Invalid value: " + target.dump() + ": must be between 1 and 65535, inclusive");
+    if (target.is_string()) check(at + ".targetPort", Format::kPortName, target.as_string());
+  }
+  const auto& ranges = spec["loadBalancerSourceRanges"].items();
+  if (!ranges.empty() && type != "LoadBalancer")
+    add("FieldValueForbidden", "spec.loadBalancerSourceRanges", "Forbidden: may only be used when `type` is 'LoadBalancer'");
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    std::string_view range = ranges[i].as_string();  // spaces around it are let pass, as ever
+    while (range.starts_with(' ')) range.remove_prefix(1);
+    while (range.ends_with(' ')) range.remove_suffix(1);
+    check("spec.loadBalancerSourceRanges[" + std::to_string(i) + "]", Format::kCidr, range);
+  }
+  if (const int64_t port = spec["healthCheckNodePort"].as_int(); port != 0) {
+    const std::string value = "Invalid value: " + std::to_string(port) + ": ";
+    if (type != "LoadBalancer" || spec["externalTrafficPolicy"].as_string() != "Local")
+      add("FieldValueInvalid", "spec.healthCheckNodePort", value + "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+    else if (port < 1 || port > 65535) add("FieldValueInvalid", "spec.healthCheckNodePort", value + "must be between 1 and 65535, inclusive");
   }
   if (!spec["externalTrafficPolicy"].is_null() && !reached_from_outside(spec))
     add("FieldValueInvalid", "spec.externalTrafficPolicy", "Invalid value: " + spec["externalTrafficPolicy"].dump() + ": may only be set for externally-accessible services");
@@ -143,6 +151,44 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
     if (before["type"].as_string() != "ExternalName" && type != "ExternalName" && !before["clusterIP"].as_string().empty() &&
         before["clusterIP"] != spec["clusterIP"])
       add("FieldValueInvalid", "spec.clusterIPs[0]", "Invalid value: " + spec["clusterIPs"].dump() + ": may not change once set");
+  }
+  return causes;
+}
+
+std::vector<Cause> validate_slice(const Value& slice) {
+  std::vector<Cause> causes;
+  const auto invalid_value = [&](std::string field, std::string_view value, const std::string& why) {
+    causes.push_back({"FieldValueInvalid", std::move(field), "Invalid value: " + json::quote(value) + ": " + why});
+  };
+  const auto check = [&](const std::string& field, Format format, std::string_view value) {
+    if (const std::string wrong = check_format(format, value); !wrong.empty()) invalid_value(field, value, wrong);
+  };
+  const std::string_view type = slice["addressType"].as_string();
+  const auto& endpoints = slice["endpoints"].items();
+  for (size_t i = 0; i < endpoints.size(); ++i) {
+    const std::string at = "endpoints[" + std::to_string(i) + "]";
+    const auto& addresses = endpoints[i]["addresses"].items();
+    for (size_t k = 0; k < addresses.size(); ++k) {
+      const std::string field = at + ".addresses[" + std::to_string(k) + "]";
+      std::string_view address = addresses[k].as_string();
+      if (type == "IPv4") check(field, Format::kIpv4, address);
+      if (type == "IPv6") check(field, Format::kIpv6, address);
+      if (type != "FQDN") continue;
+      const std::string_view whole = address;
+      if (address.ends_with('.')) address.remove_suffix(1);
+      if (whole.empty()) causes.push_back({"FieldValueRequired", field, "Required value"});
+      else if (const std::string wrong = check_format(Format::kDns1123Subdomain, address); !wrong.empty()) invalid_value(field, whole, wrong);
+      else if (address.find('.') == address.npos) invalid_value(field, whole, "should be a domain with at least two segments separated by dots");
+    }
+    if (const auto node = endpoints[i]["nodeName"].as_string(); !node.empty()) check(at + ".nodeName", Format::kDns1123Subdomain, node);
+  }
+  std::set<std::string> names;
+  const auto& ports = slice["ports"].items();
+  for (size_t i = 0; i < ports.size(); ++i) {
+    const std::string name(ports[i]["name"].as_string());
+    if (!names.insert(name).second)
+      causes.push_back({"FieldValueDuplicate", "ports[" + std::to_string(i) + "].name", "Duplicate value: " + json::quote(name)});
+    if (const auto p = ports[i]["appProtocol"].as_string(); !p.empty()) check("ports[" + std::to_string(i) + "].appProtocol", Format::kQualifiedName, p);
   }
   return causes;
 }
@@ -186,7 +232,7 @@ Result<void> allocate(Value& service, const Value& old, const Ranges& ranges, ui
   if (type == "ExternalName" && left("internalTrafficPolicy")) spec.erase("internalTrafficPolicy");
   if (!reached_from_outside(spec) && left("externalTrafficPolicy")) spec.erase("externalTrafficPolicy");
   if (type != "LoadBalancer")
-    for (const char* f : {"allocateLoadBalancerNodePorts", "loadBalancerClass"})
+    for (const char* f : {"allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"})
       if (left(f)) spec.erase(f);
   const auto held_port = [&](const std::string& p) { return std::count(held.ports.begin(), held.ports.end(), p) > 0; };
 

@@ -21,6 +21,9 @@ void default_service(json::Value& service);
 // Cross-field rules; `old` null on create.
 std::vector<Cause> validate_service(const json::Value& service, const json::Value& old);
 
+// Rules of an EndpointSlice that a schema cannot express.
+std::vector<Cause> validate_slice(const json::Value& slice);
+
 // A taken address or port, as the name of its companion object.
 struct Needs {
   std::vector<std::string> addresses;  // "10.96.0.7"

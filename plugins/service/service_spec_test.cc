@@ -118,6 +118,52 @@ TEST(ServiceSpec, WhatTheTypeCannotHaveIsRefusedAndNotDropped) {
   EXPECT_EQ(validate_service(name, {}).at(0).field, "spec.clusterIPs");
 }
 
+TEST(ServiceSpec, NamesAndRangesAreWellFormed) {
+  const auto problems = [](const char* spec) {
+    std::string out;
+    for (const Cause& c : validate_service(service(spec), {})) out += c.field + ": " + c.message + "\n";
+    return out;
+  };
+  EXPECT_EQ(problems(R"({"type":"LoadBalancer","externalTrafficPolicy":"Local","healthCheckNodePort":30500,"loadBalancerSourceRanges":["10.0.0.0/8"," fd00::/64 "],
+      "selector":{"example.com/app":"web","empty":""},"ports":[{"port":80,"targetPort":"web-1"}]})"), "");
+  EXPECT_EQ(problems(R"({"type":"LoadBalancer","loadBalancerSourceRanges":["10.0.0.0"],"healthCheckNodePort":30500,"ports":[{"port":80,"targetPort":"Web"},
+      {"name":"b","port":81,"targetPort":"a-name-that-is-long"}]})"),
+            "spec.ports[0].name: Required value\n"
+            "spec.ports[0].targetPort: Invalid value: \"Web\": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)\n"
+            "spec.ports[1].targetPort: Invalid value: \"a-name-that-is-long\": must be no more than 15 bytes\n"
+            "spec.loadBalancerSourceRanges[0]: Invalid value: \"10.0.0.0\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)\n"
+            "spec.healthCheckNodePort: Invalid value: 30500: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'\n");
+  EXPECT_EQ(problems(R"({"loadBalancerSourceRanges":["10.0.0.0/8"],"ports":[{"port":80}]})"),
+            "spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'\n");
+  EXPECT_EQ(problems(R"({"type":"LoadBalancer","externalTrafficPolicy":"Local","healthCheckNodePort":70000,"ports":[{"port":80}]})"),
+            "spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535, inclusive\n");
+  const std::string text = problems(R"({"type":"ExternalName","externalName":"No Name","selector":{"a b":"c","d":"-"}})");
+  EXPECT_NE(text.find("spec.selector: Invalid value: \"a b\": name part must consist of"), std::string::npos) << text;
+  EXPECT_NE(text.find("spec.selector: Invalid value: \"-\": a valid label must be"), std::string::npos) << text;
+  EXPECT_NE(text.find("spec.externalName: Invalid value: \"No Name\": a lowercase RFC 1123 subdomain must consist of"), std::string::npos) << text;
+}
+
+TEST(EndpointSlice, AddressesAreOfTheirType) {
+  const auto fields = [](const char* slice) {
+    std::string out;
+    for (const Cause& c : validate_slice(json::parse(slice).value)) out += c.field + ": " + c.message.substr(0, c.message.find(" (e.g.")) + "\n";
+    return out;
+  };
+  EXPECT_EQ(fields(R"({"addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"nodeName":"n-1"}],"ports":[{"name":"","port":80},{"name":"b","port":81}]})"), "");
+  EXPECT_EQ(fields(R"({"addressType":"IPv4","endpoints":[{"addresses":["fd00::1","x"]}]})"),
+            "endpoints[0].addresses[0]: Invalid value: \"fd00::1\": must be a valid IPv4 address\n"
+            "endpoints[0].addresses[1]: Invalid value: \"x\": must be a valid IPv4 address\n");
+  EXPECT_EQ(fields(R"({"addressType":"IPv6","endpoints":[{"addresses":["fd00::1"]},{"addresses":["10.0.0.1"]}]})"),
+            "endpoints[1].addresses[0]: Invalid value: \"10.0.0.1\": must be a valid IPv6 address\n");
+  EXPECT_EQ(fields(R"({"addressType":"FQDN","endpoints":[{"addresses":["a.example.","single","a b.c",""]}]})"),
+            "endpoints[0].addresses[1]: Invalid value: \"single\": should be a domain with at least two segments separated by dots\n"
+            "endpoints[0].addresses[2]: Invalid value: \"a b.c\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
+            "and must start and end with an alphanumeric character\n"
+            "endpoints[0].addresses[3]: Required value\n");
+  EXPECT_EQ(fields(R"({"addressType":"IPv4","endpoints":[],"ports":[{"name":"a"},{"name":"a"},{"port":1},{"port":2}]})"),
+            "ports[1].name: Duplicate value: \"a\"\nports[3].name: Duplicate value: \"\"\n");
+}
+
 TEST(ServiceSpec, RulesNameTheField) {
   const auto fields = [](const char* spec) {
     std::string out;

@@ -1,5 +1,6 @@
 #include "pintle/event_recorder.h"
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <map>
@@ -10,18 +11,8 @@
 namespace pintle {
 namespace {
 
-constexpr size_t kRemembered = 4096;  // events whose count is known without asking the store
-
-std::string hex_hash(std::initializer_list<std::string_view> parts) {
-  uint64_t h = 1469598103934665603ull;
-  for (const std::string_view p : parts) {
-    for (const char c : p) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-    h = (h ^ 0xff) * 1099511628211ull;
-  }
-  char text[20];
-  std::snprintf(text, sizeof text, "%016" PRIx64, h);
-  return text;
-}
+constexpr size_t kRemembered = 4096;  // events that are known to be there
+constexpr int kMostNames = 16;        // tried when names are taken
 
 }  // namespace
 
@@ -30,24 +21,53 @@ struct EventRecorder::State : std::enable_shared_from_this<State> {
 
   struct One {
     EventSubject subject;
-    std::string ns, name, type, reason, message;
+    std::string ns, type, reason, message;
+    std::string key;   // equal for what is the same event again
+    std::string name;  // "web.18a0b3c4d5e6f7a8": clients that sort by seconds show what falls into one second in the order of names
+    int names_tried = 0;
+  };
+  struct Known {
+    std::string name;
+    int64_t count = 1;
   };
 
   const Host host;
   const std::string component;
   std::mutex mutex;
   bool closed = false;
-  std::map<std::string, int64_t> counts;  // "ns/name" -> count as written last
+  std::map<std::string, Known> known;  // by key
+  uint64_t last_stamp = 0;
 
   bool open() {
     std::lock_guard lock(mutex);
     return !closed;
   }
 
-  void remember(const One& e, int64_t count) {
+  // With `mutex` held: a name after all that were given before.
+  void name_anew(One& e) {
+    last_stamp = std::max(last_stamp + 1, static_cast<uint64_t>(host.wall()));
+    char text[20];
+    std::snprintf(text, sizeof text, ".%016" PRIx64, last_stamp);
+    e.name = e.subject.name + text;
+    if (known.size() >= kRemembered) known.clear();
+    known[e.key] = {e.name, 1};
+  }
+
+  void forget(const One& e) {
     std::lock_guard lock(mutex);
-    if (counts.size() >= kRemembered) counts.clear();
-    counts[e.ns + "/" + e.name] = count;
+    const auto it = known.find(e.key);
+    if (it != known.end() && it->second.name == e.name) known.erase(it);
+  }
+
+  // Under another name, unless another call did so meanwhile.
+  void create_anew(One e) {
+    {
+      std::lock_guard lock(mutex);
+      const auto it = known.find(e.key);
+      if (closed || (it != known.end() && it->second.name != e.name)) return;
+      name_anew(e);
+    }
+    create(e);
   }
 
   void create(const One& e) {
@@ -72,27 +92,24 @@ struct EventRecorder::State : std::enable_shared_from_this<State> {
          {"reportingInstance", ""}});
     if (e.subject.ns.empty()) object.find("involvedObject")->erase("namespace");
     host.commit({Op::create("events", e.ns, object)}, [self = shared_from_this(), e](const CommitResult& r) {
-      if (r.ok()) return self->remember(e, 1);
+      if (r.ok()) return;
       const OpResult* failed = r.failed();
-      const pintle_code code = failed ? failed->code : r.code;
-      if (code == PINTLE_ALREADY_EXISTS) return self->repeat_unknown(e);
+      if ((failed ? failed->code : r.code) == PINTLE_ALREADY_EXISTS && e.names_tried < kMostNames) {
+        One next = e;  // another component said something about the object at the same moment
+        ++next.names_tried;
+        return self->create_anew(std::move(next));
+      }
+      self->forget(e);
       self->dropped(e, failed ? failed->text : "");
     });
   }
 
-  // It exists, written by an earlier run of this plugin.
-  void repeat_unknown(const One& e) {
-    if (!open()) return;
-    const auto o = host.get_object("events", e.ns, e.name);
-    if (o.ok()) repeat(e, (*o).json()["count"].as_int(1) + 1);
-  }
-
   void repeat(const One& e, int64_t count) {
     json::Value patch = json::Value::object({{"count", count}, {"lastTimestamp", format_time(host.wall())}});
-    host.commit({Op::merge("events", e.ns, e.name, patch)}, [self = shared_from_this(), e, count](const CommitResult& r) {
-      if (r.ok()) return self->remember(e, count);
+    host.commit({Op::merge("events", e.ns, e.name, patch)}, [self = shared_from_this(), e](const CommitResult& r) {
+      if (r.ok()) return;
       const OpResult* failed = r.failed();
-      if ((failed ? failed->code : r.code) == PINTLE_NOT_FOUND && self->open()) return self->create(e);
+      if ((failed ? failed->code : r.code) == PINTLE_NOT_FOUND) return self->create_anew(e);  // it was deleted
       self->dropped(e, failed ? failed->text : "");
     });
   }
@@ -111,15 +128,20 @@ EventSubject EventSubject::of(const json::Value& object) {
 EventRecorder::EventRecorder(Host host, std::string component) : state_(std::make_shared<State>(host, std::move(component))) {}
 
 void EventRecorder::record(const EventSubject& subject, std::string_view type, std::string_view reason, std::string_view message) {
-  State::One e{subject, subject.ns.empty() ? "default" : subject.ns, {}, std::string(type), std::string(reason), std::string(message)};
+  State::One e{.subject = subject, .ns = subject.ns.empty() ? "default" : subject.ns, .type = std::string(type), .reason = std::string(reason), .message = std::string(message), .key = {}, .name = {}};
   if (e.message.size() > 1024) e.message = e.message.substr(0, 1021) + "...";
-  e.name = subject.name + "." + hex_hash({subject.uid, type, reason, e.message, state_->component});
+  for (const std::string& part : {e.ns, subject.kind, subject.name, subject.uid, e.type, e.reason, e.message}) (e.key += part) += '\n';
   int64_t count = 0;
   {
     std::lock_guard lock(state_->mutex);
     if (state_->closed) return;
-    const auto it = state_->counts.find(e.ns + "/" + e.name);
-    if (it != state_->counts.end()) count = ++it->second;
+    const auto it = state_->known.find(e.key);
+    if (it != state_->known.end()) {
+      count = ++it->second.count;
+      e.name = it->second.name;
+    } else {
+      state_->name_anew(e);
+    }
   }
   if (count > 0) state_->repeat(e, count);
   else state_->create(e);

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -54,6 +55,24 @@ std::string chunk_of(std::string_view piece) {
   out.append(piece);
   out += "\r\n";
   return out;
+}
+
+bool control(char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }
+
+bool one_word(std::string_view s, std::string_view without = {}) {
+  return !s.empty() && std::none_of(s.begin(), s.end(), [&](char c) { return control(c) || c == ' ' || without.find(c) != without.npos; });
+}
+
+// The part that could end its line early and begin another header or request; null = there is none.
+const char* unsafe_part(const HttpRequest& r) {
+  if (!one_word(r.method, ":/")) return "method";
+  if (!one_word(r.path)) return "path";
+  if (!one_word(r.address)) return "address";
+  for (const auto& [name, value] : r.headers) {
+    if (!one_word(name, ":")) return "header name";
+    if (std::any_of(value.begin(), value.end(), [](char c) { return control(c) && c != '\t'; })) return "header value";
+  }
+  return nullptr;
 }
 
 std::string render(const HttpRequest& r) {
@@ -160,6 +179,7 @@ struct HttpExchange::State : std::enable_shared_from_this<HttpExchange::State> {
 
   void begin() {
     if (over) return;
+    if (const char* part = unsafe_part(request)) return end(Error(PINTLE_INVALID, std::string("the ") + part + " of an HTTP request is empty or holds a space or control character"));
     Result<int> made = host.connect(request.address);
     if (!made) return fail(made.error().code == PINTLE_OK ? PINTLE_UNAVAILABLE : made.error().code, made.error().text);
     fd = *made;

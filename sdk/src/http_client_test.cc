@@ -123,6 +123,18 @@ TEST_F(HttpClientTest, ARefusedConnectionIsAnError) {
   EXPECT_EQ(get({.address = "tcp:127.0.0.1:1"}).error().code, PINTLE_UNAVAILABLE);
 }
 
+// A path or header that comes from a pod must not begin a second request.
+TEST_F(HttpClientTest, WhatWouldSplitTheRequestIsRefused) {
+  const std::string address = "tcp:127.0.0.1:1";  // nothing listens: what is not refused ends with UNAVAILABLE
+  for (const std::string bad : {"/a HTTP/1.1\r\nX: y\r\n\r\nDELETE /b", "/a b", "/a\nb", "/a\tb", "/a\x7f", ""})
+    EXPECT_EQ(get({.address = address, .path = bad}).error().code, PINTLE_INVALID) << bad;
+  EXPECT_EQ(get({.address = address, .path = std::string("/\0", 2)}).error().code, PINTLE_INVALID);
+  EXPECT_EQ(get({.address = address, .method = "GET /x HTTP/1.1\r\nA:"}).error().code, PINTLE_INVALID);
+  for (const auto& bad : HttpHeaders{{"A\r\nB", "c"}, {"A", "b\r\nC: d"}, {"A", "b\n"}, {"A b", "c"}, {"A:", "c"}, {"", "c"}})
+    EXPECT_EQ(get({.address = address, .headers = {bad}}).error().code, PINTLE_INVALID) << bad.first;
+  EXPECT_EQ(get({.address = address, .path = "/\xc3\xa9?q=%20", .headers = {{"A-b", "c d\te"}}}).error().code, PINTLE_UNAVAILABLE);
+}
+
 TEST_F(HttpClientTest, SendsABodyInPieces) {
   Server s({"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"}, true);
   int n = 0;

@@ -3,7 +3,7 @@
 #include <initializer_list>
 
 #include "kernel/api/schema/duration.h"
-#include "kernel/api/schema/format.h"
+#include "pintle/format.h"
 
 namespace pintle::kernel {
 namespace {

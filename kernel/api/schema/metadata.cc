@@ -1,5 +1,5 @@
 #include "kernel/api/schema/codec.h"
-#include "kernel/api/schema/format.h"
+#include "pintle/format.h"
 
 namespace pintle::kernel {
 namespace {

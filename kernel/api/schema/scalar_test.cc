@@ -4,7 +4,7 @@
 #include "kernel/api/schema/base64.h"
 #include "kernel/api/schema/codec.h"
 #include "kernel/api/schema/duration.h"
-#include "kernel/api/schema/format.h"
+#include "pintle/format.h"
 #include "kernel/api/schema/quantity.h"
 #include "kernel/api/schema/timestamp.h"
 
@@ -102,6 +102,9 @@ TEST(Formats, AcceptAndRefuse) {
       {"configKey", {"a.b-c_D"}, {"", ".", "..", "..a", "a/b"}},
       {"url", {"https://x"}, {"x", "://x", "http://", "http://a b"}},
       {"uuid", {"6fa459ea-ee8a-3ca4-894e-db77e160355e"}, {"6fa459ea"}},
+      {"httpHeaderName", {"X-Header-Name", "a1"}, {"", "a b", "a:b", "a\r\nb", "a_b"}},
+      {"searchDomain", {".", "a.b", "a.b.", "_tcp.example"}, {"", "a b", "a\nb", "a..b", "-a", "A"}},
+      {"sysctl", {"net.core.somaxconn", "net/ipv4/ip_x", "a-b_c"}, {"", "a..b", "A.b", "a b", ".a", std::string(254, 'a')}},
       {"none", {"system:x", "a b"}, {".", "..", "a/b", "a%b"}},
   };
   for (const Case& c : kCases) {

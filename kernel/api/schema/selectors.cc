@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "kernel/api/schema/codec.h"
-#include "kernel/api/schema/format.h"
+#include "pintle/format.h"
 
 namespace pintle::kernel {
 namespace {

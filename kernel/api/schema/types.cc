@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernel/api/schema/format.h"
+#include "pintle/format.h"
 
 namespace pintle::kernel {
 namespace {

@@ -3,7 +3,7 @@
 #include <unordered_set>
 
 #include "kernel/api/schema/codec.h"
-#include "kernel/api/schema/format.h"
+#include "pintle/format.h"
 #include "kernel/api/schema/path.h"
 
 namespace pintle::kernel {

@@ -1,4 +1,5 @@
-// Writes Kubernetes Events about objects; the same event again raises its count instead of adding another.
+// Writes Kubernetes Events about objects; the same event again raises its count instead of adding another (as long as this
+// recorder remembers it). Names rise with time, so that lists show events of one second in their order.
 //
 //   recorder_.normal(EventSubject::of(pod), "Scheduled", "Successfully assigned default/a to n1");
 //

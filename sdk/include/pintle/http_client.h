@@ -1,7 +1,8 @@
 // An HTTP/1.1 client for plugins, on pintle.net: TCP and Unix sockets, never blocking, no thread of its own.
 //
 // One exchange = one connection ("Connection: close"). No redirects are followed, no names are resolved, no TLS: it is made for
-// engines on Unix sockets and for probes of pods by address.
+// engines on Unix sockets and for probes of pods by address. A method, path or header with a control character, or a space where
+// none may be, ends with INVALID and nothing is sent.
 //
 //   pintle::HttpClient http(host);
 //   http.request({.address = "unix:/run/docker.sock", .path = "/version"}, [](Result<HttpResponse> r) { ... });

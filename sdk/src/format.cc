@@ -1,11 +1,11 @@
-#include "kernel/api/schema/format.h"
+#include "pintle/format.h"
 
 #include <arpa/inet.h>
 
 #include <algorithm>
 #include <charconv>
 
-namespace pintle::kernel {
+namespace pintle {
 namespace {
 
 bool lower(char c) { return c >= 'a' && c <= 'z'; }
@@ -58,6 +58,15 @@ constexpr std::string_view kCIdentifierText =
     "(e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
 constexpr std::string_view kEnvText =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
+constexpr std::string_view kSearchDomainText =
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+constexpr std::string_view kHttpHeaderText =
+    "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is "
+    "'[-A-Za-z0-9]+')";
+constexpr std::string_view kSysctlText =
+    "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 constexpr std::string_view kConfigKeyText =
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
     "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
@@ -92,6 +101,36 @@ std::string check_qualified_name(std::string_view s) {
 std::string check_label_value(std::string_view s) {
   if (s.size() > 63) return too_long(63);
   return s.empty() || is_name_part(s) ? "" : std::string(kLabelValueText);
+}
+
+// Of a resolver: "." alone, or a subdomain that may have underscores and a dot at its end.
+std::string check_search_domain(std::string_view s) {
+  if (s == ".") return "";
+  if (s.ends_with('.')) s.remove_suffix(1);
+  if (s.size() > 253) return too_long(253);
+  for (;;) {
+    const size_t dot = s.find('.');
+    std::string_view label = s.substr(0, dot);
+    if (label.starts_with('_')) label.remove_prefix(1);
+    if (label.empty() || !lower_alnum(label.front()) || !lower_alnum(label.back()) ||
+        !std::all_of(label.begin(), label.end(), [](char c) { return lower_alnum(c) || c == '-' || c == '_'; }))
+      return std::string(kSearchDomainText);
+    if (dot == std::string_view::npos) return "";
+    s.remove_prefix(dot + 1);
+  }
+}
+
+bool is_sysctl(std::string_view s) {
+  if (s.size() > 253) return false;
+  for (;;) {
+    const size_t end = s.find_first_of("./");
+    const std::string_view part = s.substr(0, end);
+    if (part.empty() || !lower_alnum(part.front()) || !lower_alnum(part.back()) ||
+        !std::all_of(part.begin(), part.end(), [](char c) { return lower_alnum(c) || c == '-' || c == '_'; }))
+      return false;
+    if (end == std::string_view::npos) return true;
+    s.remove_prefix(end + 1);
+  }
 }
 
 std::string check_port_name(std::string_view s) {
@@ -170,7 +209,8 @@ constexpr Named kNames[] = {
     {"path", Format::kPath}, {"absolutePath", Format::kAbsolutePath}, {"relativePath", Format::kRelativePath},
     {"pathSegment", Format::kPathSegment}, {"cIdentifier", Format::kCIdentifier}, {"envVarName", Format::kEnvVarName},
     {"configKey", Format::kConfigKey}, {"configMapKey", Format::kConfigKey}, {"url", Format::kUrl},
-    {"uuid", Format::kUuid},
+    {"uuid", Format::kUuid}, {"httpHeaderName", Format::kHttpHeaderName}, {"searchDomain", Format::kSearchDomain},
+    {"sysctl", Format::kSysctl},
 };
 
 }  // namespace
@@ -219,6 +259,10 @@ std::string check_format(Format format, std::string_view s) {
       return s.substr(0, 2) == ".." ? "must not start with '..'" : "";
     case Format::kUrl: return is_url(s) ? "" : "must be a valid URL (e.g. 'https://example.com/path')";
     case Format::kUuid: return is_uuid(s) ? "" : "must be a valid UUID (e.g. '6fa459ea-ee8a-3ca4-894e-db77e160355e')";
+    case Format::kHttpHeaderName:
+      return !s.empty() && std::all_of(s.begin(), s.end(), [](char c) { return alnum(c) || c == '-'; }) ? "" : std::string(kHttpHeaderText);
+    case Format::kSearchDomain: return check_search_domain(s);
+    case Format::kSysctl: return is_sysctl(s) ? "" : std::string(kSysctlText);
     default: return "";
   }
 }
@@ -232,4 +276,4 @@ std::string check_name_prefix(Format format, std::string_view s) {
   return check_format(format, s);
 }
 
-}  // namespace pintle::kernel
+}  // namespace pintle

@@ -1,15 +1,19 @@
-// The string formats that a field can declare, with Kubernetes' messages.
+// The string formats that a field can declare, with Kubernetes' messages; for rules in code too.
+//
+//   if (std::string wrong = check_format(Format::kPortName, name); !wrong.empty()) ...
+//
+// Threads: pure functions.
 #pragma once
 #include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace pintle::kernel {
+namespace pintle {
 
 enum class Format : uint8_t {
   kNone, kDns1123Label, kDns1123Subdomain, kDns1035Label, kQualifiedName, kLabelKey, kLabelValue, kPortName,
   kIp, kIpv4, kIpv6, kCidr, kPath, kAbsolutePath, kRelativePath, kPathSegment, kCIdentifier, kEnvVarName,
-  kConfigKey, kUrl, kUuid, kUnknown,
+  kConfigKey, kUrl, kUuid, kHttpHeaderName, kSearchDomain, kSysctl, kUnknown,
 };
 
 // kUnknown when no such format exists.
@@ -21,4 +25,4 @@ std::string check_format(Format format, std::string_view s);
 // A metadata.name prefix (generateName): the trailing dash does not count.
 std::string check_name_prefix(Format format, std::string_view s);
 
-}  // namespace pintle::kernel
+}  // namespace pintle
