@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernel/api/front/target.h"
 #include "kernel/api/object_text.h"
 
 namespace pintle::kernel {
@@ -103,7 +104,13 @@ void Exchange::send_json(int code, const json::Value& value) {
 }
 
 void Exchange::fail(const Error& error) {
-  const json::Value status = status_object(error);
+  json::Value status = status_object(error);
+  // A message may repeat what a header held, which is bytes. (Paths, queries and bodies are checked when they come.)
+  if (const std::string_view message = status["message"].as_string(); !is_utf8(message)) {
+    std::string readable(message);
+    std::replace_if(readable.begin(), readable.end(), [](unsigned char c) { return c >= 0x80; }, '?');
+    status.set("message", std::move(readable));
+  }
   const int code = static_cast<int>(status["code"].as_int(500));
   Headers more;
   if (const int64_t after = status["details"]["retryAfterSeconds"].as_int(); after > 0) more.emplace_back("Retry-After", std::to_string(after));

@@ -165,6 +165,16 @@ Result<Representation> negotiate(const HttpRequest& request) {
   return r;
 }
 
+std::string_view wanted_media_type(std::string_view accept, std::initializer_list<std::string_view> offered) {
+  for (const Clause& c : parse_accept(accept.empty() ? "*/*" : accept)) {
+    for (const std::string_view type : offered) {
+      if (c.type == type || c.type == "*/*") return type;
+      if (c.type.ends_with("/*") && type.starts_with(std::string_view(c.type).substr(0, c.type.size() - 1))) return type;
+    }
+  }
+  return {};
+}
+
 std::string aggregated_discovery_version(std::string_view accept) {
   for (const Clause& c : parse_accept(accept)) {
     const auto as = c.params.find("as"), g = c.params.find("g"), v = c.params.find("v");

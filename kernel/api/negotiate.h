@@ -22,6 +22,9 @@ Result<Representation> negotiate(const HttpRequest& request);
 // The clause of Accept for aggregated discovery: "v2", "v2beta1" or "" (plain).
 std::string aggregated_discovery_version(std::string_view accept);
 
+// The first of `offered` media types that Accept wants most ("type/*" and "*/*" match too); "" when it wants none of them.
+std::string_view wanted_media_type(std::string_view accept, std::initializer_list<std::string_view> offered);
+
 std::string to_yaml(const json::Value& value);
 
 // gzip, fastest level; streams are fed piece by piece.

@@ -90,9 +90,9 @@ RestServer::State::State(Pipeline& p, Bus& b, Executor& e, HookCaller& h, RestOp
 RestServer::RestServer(Pipeline& pipeline, Bus& bus, Executor& executor, HookCaller& hooks, RestOptions options)
     : state_(std::make_shared<State>(pipeline, bus, executor, hooks, std::move(options))) {
   state_->checks.push_back({"ping", true, [] { return Result<void>(); }});
-  state_->checks.push_back({"store", false, [&pipeline] {
+  state_->checks.push_back({"store", true, [&pipeline] {
                               if (!pipeline.store().read_only()) return Result<void>();
-                              return Result<void>(Error(PINTLE_UNAVAILABLE, "the store is read-only"));
+                              return Result<void>(Error(PINTLE_UNAVAILABLE, "the store is read-only after a failed write"));
                             }});
 }
 RestServer::~RestServer() = default;

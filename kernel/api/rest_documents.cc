@@ -1,6 +1,7 @@
 // Paths that are not resources: discovery, OpenAPI, version, health, metrics.
 #include <algorithm>
 
+#include "kernel/api/negotiate.h"
 #include "kernel/api/rest_state.h"
 #include "kernel/api/status.h"
 
@@ -8,6 +9,9 @@ namespace pintle::kernel {
 namespace {
 
 constexpr const char* kText = "text/plain; charset=utf-8";
+// kubectl asks by the old name, which is not a media type ("@"), and is answered with the new one.
+constexpr const char* kOpenApiProtobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+constexpr const char* kOpenApiProtobufOld = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 bool matches_etag(std::string_view header, const std::string& etag) {
   return header == "*" || header.find("\"" + etag + "\"") != std::string_view::npos;
@@ -141,7 +145,7 @@ bool RestServer::State::document(const ExchangeRef& ex) {
       paths.push("/apis/" + name);
       for (const json::Value& v : g["versions"].items()) paths.push("/apis/" + std::string(v["groupVersion"].as_string()));
     }
-    for (const char* p : {"/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"}) paths.push(p);
+    for (const char* p : {"/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}) paths.push(p);
     json::Value out = json::Value::object();
     out.set("paths", std::move(paths));
     ex->send(200, "application/json", out.dump(true));
@@ -180,8 +184,14 @@ bool RestServer::State::document(const ExchangeRef& ex) {
     return true;
   }
   if (path == "/openapi/v2") {
-    // kubectl asks for it to check a v1 List before it sends the objects in it.
-    ex->fail(Error(PINTLE_NOT_FOUND, "OpenAPI v2 is not served yet, OpenAPI v3 is; kubectl checks a List with v2: give it one object per document, or --validate=false"));
+    const std::string_view type = wanted_media_type(accept, {"application/json", kOpenApiProtobuf, kOpenApiProtobufOld});
+    if (type.empty()) {
+      ex->fail(Error(PINTLE_NOT_ACCEPTABLE, std::string("OpenAPI v2 is served as application/json and ") + kOpenApiProtobuf));
+      return true;
+    }
+    const bool text = type == "application/json";
+    const Document doc = documents.get(snap->generation, text ? "openapi/v2" : "openapi/v2 protobuf", [&] { return text ? openapi_v2_text(*snap) : openapi_v2_protobuf(*snap); });
+    send_document(ex, doc, text ? "application/json" : kOpenApiProtobuf, {});
     return true;
   }
   if (path.starts_with("/openapi/v3/")) {

@@ -109,6 +109,7 @@ int run(const Options& options, sigset_t& signals) {
     kube.server = url = client_url(address);
     if (auto r = write_kubeconfig(config.data + "/admin.kubeconfig", certs_dir, kube); !r) return fail(kFailed, r.error().text);
   }
+  if (url.empty() && !front->addresses().empty()) url = front->addresses().front();  // sockets only: there is no URL, and no kubeconfig that could hold one
   CertificateRenewal renewal(executor, certs_dir, cert_options, [&config, certs_dir, kube](const Result<Certificates>& r) {
     if (!r) return log::error("certs", r.error().text);
     for (const auto& name : r->renewed) log::info("certs", "renewed " + name);

@@ -68,10 +68,6 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::open(Executor& executor, Con
     const std::string what = raw->plugins->still_starting();
     return Error(PINTLE_UNAVAILABLE, "plugins are still starting" + (what.empty() ? what : ": " + what));
   });
-  s->rest->add_check("store", true, [raw]() -> Result<void> {
-    if (!raw->store->read_only()) return {};
-    return Error(PINTLE_UNAVAILABLE, "the store is read-only after a failed write");
-  });
   s->rest->add_metrics([raw](std::string& out) {
     const json::Value m = raw->plugins->metrics();
     for (const auto& plugin : m.members())

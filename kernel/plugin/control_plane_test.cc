@@ -146,7 +146,13 @@ TEST_F(PlaneTest, ASlotCannotGoToAPluginThatCannotHoldIt) {
   boot(kTwo);
   const ApiAnswer a = api(Verb::kPatch, "slots", "probe.main", R"({"spec":{"provider":"nobody"}})");
   EXPECT_EQ(a.error.code, PINTLE_INVALID);
-  EXPECT_NE(a.error.text.find("\"probe\", \"second\""), std::string::npos) << a.error.text;
+  EXPECT_EQ(a.error.text, "Slot.pintle.dev \"probe.main\" is invalid: spec.provider: Invalid value: \"nobody\": plugin \"nobody\" is not enabled or cannot hold slot \"probe.main\"; these can: \"probe\", \"second\"");
+  const json::Value& details = a.error.status["details"];
+  EXPECT_EQ(details["name"].as_string(), "probe.main");
+  EXPECT_EQ(details["group"].as_string(), "pintle.dev");
+  EXPECT_EQ(details["kind"].as_string(), "Slot");
+  EXPECT_EQ(details["causes"][0]["reason"].as_string(), "FieldValueInvalid");
+  EXPECT_EQ(details["causes"][0]["field"].as_string(), "spec.provider");
 }
 
 TEST_F(PlaneTest, DisablingUnloadsAndVacatesTheSlot) {
@@ -168,6 +174,8 @@ TEST_F(PlaneTest, TheLastHolderOfARequiredSlotIsNotDisabledUnlessForced) {
   const ApiAnswer a = api(Verb::kPatch, "plugins", "probe", R"({"spec":{"enabled":false}})");
   EXPECT_EQ(a.error.code, PINTLE_CONFLICT);
   EXPECT_NE(a.error.text.find("slot probe.main"), std::string::npos) << a.error.text;
+  EXPECT_EQ(a.error.text.rfind("Operation cannot be fulfilled on plugins.pintle.dev \"probe\": ", 0), 0u) << a.error.text;
+  EXPECT_EQ(a.error.status["details"]["name"].as_string(), "probe");
   EXPECT_TRUE(api(Verb::kPatch, "plugins", "probe", R"({"metadata":{"annotations":{"pintle.dev/force":"true"}},"spec":{"enabled":false}})").ok());
 }
 

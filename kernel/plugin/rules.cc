@@ -18,6 +18,19 @@ std::string join(const std::vector<std::string>& names) {
   return out;
 }
 
+// The pipeline puts the object's name before it, as it does for the causes of every plugin.
+Error invalid_field(const char* field, const std::string& value, const std::string& why) {
+  const std::string message = "Invalid value: " + json::quote(value) + ": " + why;
+  const json::Value cause = json::Value::object({{"reason", "FieldValueInvalid"}, {"field", field}, {"message", message}});
+  return Error(PINTLE_INVALID, std::string(field) + ": " + message, json::Value::object({{"causes", json::Value::array({cause})}}));
+}
+
+// What a Plugin's dependents would lose.
+Error needed(const std::string& name, const std::string& text) {
+  const json::Value details = json::Value::object({{"name", name}, {"group", "pintle.dev"}, {"kind", "plugins"}});
+  return Error(PINTLE_CONFLICT, "Operation cannot be fulfilled on plugins.pintle.dev \"" + name + "\": " + text, json::Value::object({{"details", details}}));
+}
+
 }  // namespace
 
 void PluginsController::hook(uint32_t method, std::string request, std::function<void(Result<std::string>)> done) {
@@ -58,7 +71,7 @@ Result<std::string> PluginsController::prepare_hook(const json::Value& request) 
     if (ends && request["user"].as_string() != kernel_identity().user) {
       const auto who = dependents_of(name);
       if (!who.empty())
-        return Error(PINTLE_CONFLICT, "plugin \"" + name + "\" cannot be disabled: " + join(who) + " need it; disable them first or set the annotation pintle.dev/force to \"true\"");
+        return needed(name, "plugin \"" + name + "\" cannot be disabled: " + join(who) + " need it; disable them first or set the annotation pintle.dev/force to \"true\"");
     }
     return std::string("{}");
   }
@@ -70,8 +83,8 @@ Result<std::string> PluginsController::prepare_hook(const json::Value& request) 
     if (const auto at = seen_.candidates.find(name); at != seen_.candidates.end()) candidates = at->second;
   }
   if (std::find(candidates.begin(), candidates.end(), provider) == candidates.end())
-    return Error(PINTLE_INVALID, "spec.provider: plugin \"" + provider + "\" is not enabled or cannot hold slot \"" + name + "\"; " +
-                                     (candidates.empty() ? std::string("no enabled plugin can") : "these can: " + join(candidates)));
+    return invalid_field("spec.provider", provider, "plugin \"" + provider + "\" is not enabled or cannot hold slot \"" + name + "\"; " +
+                                                        (candidates.empty() ? std::string("no enabled plugin can") : "these can: " + join(candidates)));
   return std::string("{}");
 }
 
@@ -81,7 +94,7 @@ Result<std::string> PluginsController::delete_hook(const json::Value& request) c
   if (request["kind"].as_string() == kPluginKind && object.at("spec.enabled").as_bool(true) && !forced(object)) {
     const auto who = dependents_of(name);
     if (!who.empty())
-      return Error(PINTLE_CONFLICT, "plugin \"" + name + "\" cannot be deleted: " + join(who) + " need it; delete them first or set the annotation pintle.dev/force to \"true\"");
+      return needed(name, "plugin \"" + name + "\" cannot be deleted: " + join(who) + " need it; delete them first or set the annotation pintle.dev/force to \"true\"");
   }
   json::Value answer = json::Value::object({{"action", "immediate"}});
   if (request["kind"].as_string() == kPluginKind && object.at("spec.enabled").as_bool(true))

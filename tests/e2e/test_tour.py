@@ -320,6 +320,60 @@ class Tour(ClusterTest):
         self.assertIn('namespaces "nowhere" not found', self.k("create", "configmap", "x", "-n", "nowhere", check=False).all)
 
 
+class Lists:
+    """kubectl checks a v1 List, and kinds that are not served, with OpenAPI v2."""
+
+    def test_a_list_is_applied_created_and_checked(self):
+        self.k("create", "namespace", "lists")
+        self.k("create", "configmap", "c", "--from-literal=a=b", "-n", "lists")
+        self.k("create", "service", "clusterip", "s", "--tcp=80:8080", "-n", "lists")
+        self.cluster.apply(json.dumps(self.deployment("d", replicas=1)), "-n", "lists")
+        self.k("rollout", "status", "deployment/d", "-n", "lists", "--timeout=60s")
+        names = ("configmap/c", "service/s", "deployment.apps/d")
+        saved = self.k("get", "cm/c", "svc/s", "deployment/d", "-n", "lists", "-o", "yaml").out
+        self.assertIn("kind: List", saved)
+        out = self.cluster.apply(saved, "-n", "lists").out
+        for name in names:
+            self.assertRegex(out, f"{name} (configured|unchanged)")
+        copies = self.cluster.get("cm/c", "svc/s", "deployment/d", "-n", "lists")
+        self.assertEqual(copies["kind"], "List")
+        for o in copies["items"]:
+            del o["metadata"]["resourceVersion"], o["metadata"]["uid"]
+        self.k("delete", *names, "-n", "lists")
+        out = self.k("create", "-f", "-", "-n", "lists", stdin=json.dumps(copies)).out
+        for name in names:
+            self.assertIn(f"{name} created", out)
+        wrong = {"apiVersion": "v1", "kind": "List", "items": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "strict"}, "data": {"a": "b"}, "dta": {}},
+            {**self.deployment("strict"), "spec": {"replicas": "many"}}]}
+        for verb in ("apply", "create"):
+            r = self.k(verb, "-f", "-", "--validate=strict", "-n", "lists", stdin=json.dumps(wrong), check=False)
+            self.assertNotEqual(r.returncode, 0)
+            self.assertIn('unknown field "dta"', r.stderr)
+            self.assertIn('invalid type for io.k8s.api.apps.v1.DeploymentSpec.replicas: got "string", expected "integer"', r.stderr)
+        self.assertEqual(self.cluster.get("cm", "-n", "lists", "--field-selector", "metadata.name=strict")["items"], [])
+        self.k("delete", "namespace", "lists", "--timeout=60s")
+
+    def test_a_kind_that_is_not_served_is_said_to_be_so(self):
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"template": {"spec": {"containers": []}}}}
+        for verb in ("apply", "create"):
+            r = self.k(verb, "-f", "-", stdin=json.dumps(job), check=False)
+            self.assertNotEqual(r.returncode, 0)
+            self.assertIn('no matches for kind "Job" in version "batch/v1"', r.stderr)
+            self.assertNotIn("openapi", r.stderr)
+
+
+class ListsOfKubectl(Lists, ClusterTest):
+    pass
+
+
+class ListsOfOlderKubectl(Lists, ClusterTest):
+    options = {"kubectl": "kubectl-1.32"}
+
+    def test_explain_reads_v2_too(self):
+        self.assertIn("FIELD: replicas", self.k("explain", "deployment.spec.replicas", "--output=plaintext-openapiv2").out.replace("FIELD:    ", "FIELD: "))
+
+
 class OlderKubectl(ClusterTest):
     options = {"kubectl": "kubectl-1.32"}
 

@@ -108,6 +108,7 @@ Refusal decode_target(HttpRequest& request) {
     if (!decode(pair.substr(0, equals), true, entry.first) ||
         (equals != std::string_view::npos && !decode(pair.substr(equals + 1), true, entry.second)))
       return {400, "the request query holds invalid percent-encoding"};
+    if (!is_utf8(entry.first) || !is_utf8(entry.second)) return {400, "the request query is not valid UTF-8"};
   }
   return {};
 }

@@ -9,7 +9,7 @@
 namespace pintle::kernel {
 
 // Fills request.path and request.query from request.target. Refused (400): what is not origin form or absolute form,
-// "//", segments "." and "..", an encoded slash, control characters, broken percent-encoding, a decoded path that is not UTF-8.
+// "//", segments "." and "..", an encoded slash, control characters, broken percent-encoding, a decoded path or query that is not UTF-8.
 Refusal decode_target(HttpRequest& request);
 
 // Strict: no overlong forms, no surrogates.

@@ -58,6 +58,9 @@ json::Value openapi_v3_index(const RegistrySnapshot&, const std::function<std::s
 json::Value openapi_v3(const RegistrySnapshot&, std::string_view group, std::string_view version);
 // The same as compact text, without a tree in memory (the documents are megabytes). "" = no such group and version.
 std::string openapi_v3_text(const RegistrySnapshot&, std::string_view group, std::string_view version);
+// All groups and versions as one OpenAPI v2 document: JSON, and the same as gnostic's openapi.v2.Document in protobuf.
+std::string openapi_v2_text(const RegistrySnapshot&);
+std::string openapi_v2_protobuf(const RegistrySnapshot&);
 
 // "5m", "3h12m", "2d", "<invalid>": the ages that kubectl prints.
 std::string human_duration(int64_t ns);

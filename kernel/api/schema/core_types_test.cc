@@ -4,6 +4,7 @@
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <set>
 #include <sstream>
 
 #include "kernel/api/schema/widget_test.h"
@@ -99,6 +100,22 @@ TEST_F(PublishedTypes, DocumentsRender) {
   ASSERT_TRUE(parsed.ok) << parsed.error;
   EXPECT_TRUE(parsed.value["components"]["schemas"].contains("io.k8s.api.core.v1.Pod"));
   EXPECT_FALSE(discovery_aggregated(*snapshot, true)["items"].empty());
+}
+
+TEST_F(PublishedTypes, OneOlderDocumentHoldsTheKindsOfAllGroups) {
+  const std::string text = openapi_v2_text(*snapshot);
+  const auto parsed = json::parse(text);
+  ASSERT_TRUE(parsed.ok) << parsed.error;
+  const json::Value& definitions = parsed.value["definitions"];
+  EXPECT_EQ(definitions["io.k8s.api.core.v1.Pod"]["x-kubernetes-group-version-kind"].dump(), R"([{"group":"","version":"v1","kind":"Pod"}])");
+  EXPECT_TRUE(definitions.contains("io.k8s.api.node.v1.RuntimeClass"));
+  EXPECT_EQ(definitions["io.k8s.apimachinery.pkg.api.resource.Quantity"]["type"].as_string(), "string");
+  const json::Value& options = definitions["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"]["x-kubernetes-group-version-kind"];
+  EXPECT_GT(options.size(), 2u) << "of each group and version";
+  EXPECT_TRUE(definitions.contains("io.k8s.apimachinery.pkg.apis.meta.v1.Status"));
+  std::set<std::string> once;
+  for (const json::Member& m : definitions.members()) EXPECT_TRUE(once.insert(m.key).second) << m.key;
+  std::cout << "OpenAPI v2: " << text.size() << " bytes of JSON, " << openapi_v2_protobuf(*snapshot).size() << " of protobuf\n";
 }
 
 TEST_F(PublishedTypes, APodCostsMicroseconds) {

@@ -1,7 +1,8 @@
-// OpenAPI v3 of one group and version, written as text: a tree of it would take tens of megabytes for a moment.
+// OpenAPI v3 of one group and version, or of all of them in pieces, written as text: a tree of it would take tens of megabytes for a moment.
 #include <set>
 
 #include "kernel/api/schema/codec.h"
+#include "kernel/api/schema/openapi.h"
 
 namespace pintle::kernel {
 namespace {
@@ -33,21 +34,15 @@ struct GroupVersionKind {
 
 class Writer {
  public:
-  Writer(const RegistrySnapshot& registry, std::string_view group, std::string_view version)
-      : registry_(registry), types_(registry.types), group_(group), version_(version) {}
+  explicit Writer(const RegistrySnapshot& registry) : registry_(registry), types_(registry.types) {}
 
-  std::string document() {
+  std::string document(std::string_view group, std::string_view version) {
     for (const auto& k : registry_.kinds) {
-      if (k->hidden || k->group != group_) continue;
-      const Version* v = k->version(version_);
-      if (v && v->served) kinds_.push_back({k.get(), v->type});
+      const Version* v = k->hidden || k->group != group ? nullptr : k->version(version);
+      if (v && v->served) kinds_.push_back({k.get(), v, v->type});
     }
     if (kinds_.empty()) return "";
-    for (const Served& s : kinds_) {
-      reach(s.type);
-      for (const Subresource& sub : s.kind->subresources) reach(body_type(*s.kind, sub));
-    }
-    for (const char* name : {kListMeta, kDeleteOptions, kStatus}) reach(types_.find(name));
+    reach_all();
     out_ = R"({"openapi":"3.0.0","info":{"title":"Pintle","version":"v1.35.0"},"paths":{)";
     for (const Served& s : kinds_) paths(s);
     out_ += R"(},"components":{"schemas":{)";
@@ -60,11 +55,42 @@ class Writer {
     return std::move(out_);
   }
 
+  void pieces(const std::function<void(OpenApiPiece, std::string_view)>& take) {
+    for (const auto& k : registry_.kinds) {
+      for (const Version& v : k->versions)
+        if (!k->hidden && v.served) kinds_.push_back({k.get(), &v, v.type});
+    }
+    reach_all();
+    for (const Served& s : kinds_) piece(take, OpenApiPiece::kPaths, [&] { paths(s); });
+    for (TypeId id = 0; id < types_.size(); ++id)
+      if (id < reached_.size() && reached_[id]) piece(take, OpenApiPiece::kSchema, [&] { object_schema(types_.get(id), id); });
+    for (const Served& s : kinds_) piece(take, OpenApiPiece::kSchema, [&] { list_schema(s); });
+    for (const std::string& s : scalars_) piece(take, OpenApiPiece::kSchema, [&] { scalar_schema(s); });
+  }
+
  private:
   struct Served {
     const Kind* kind;
+    const Version* version;
     TypeId type;
   };
+
+  template <typename Write>
+  void piece(const std::function<void(OpenApiPiece, std::string_view)>& take, OpenApiPiece what, Write write) {
+    out_ = "{";
+    first_ = true;
+    write();
+    out_ += '}';
+    if (out_.size() > 2) take(what, out_);
+  }
+
+  void reach_all() {
+    for (const Served& s : kinds_) {
+      reach(s.type);
+      for (const Subresource& sub : s.kind->subresources) reach(body_type(s, sub));
+    }
+    for (const char* name : {kListMeta, kDeleteOptions, kStatus}) reach(types_.find(name));
+  }
 
   void text(std::string_view s) { json::quote(s, out_); }
   void key(std::string_view s) {
@@ -94,7 +120,7 @@ class Writer {
     }
   }
 
-  TypeId body_type(const Kind& k, const Subresource& s) const { return registry_.body_type(k, *k.version(version_), s); }
+  TypeId body_type(const Served& s, const Subresource& sub) const { return registry_.body_type(*s.kind, *s.version, sub); }
 
   // -- schemas
 
@@ -222,21 +248,24 @@ class Writer {
     out_ += '}';
   }
 
+  static void add_once(std::vector<GroupVersionKind>& list, GroupVersionKind g) {
+    for (const GroupVersionKind& o : list)
+      if (o.group == g.group && o.version == g.version && o.kind == g.kind) return;
+    list.push_back(std::move(g));
+  }
+
   // Kinds that this type is the body of.
   std::vector<GroupVersionKind> kinds_of(TypeId id) const {
     std::vector<GroupVersionKind> out;
     for (const Served& s : kinds_) {
-      if (s.type == id) out.push_back({s.kind->group, version_, s.kind->kind});
+      if (s.type == id) out.push_back({s.kind->group, s.version->name, s.kind->kind});
       for (const Subresource& sub : s.kind->subresources) {
-        if (sub.kind_name.empty() || sub.kind_name == s.kind->kind || body_type(*s.kind, sub) != id) continue;
+        if (sub.kind_name.empty() || sub.kind_name == s.kind->kind || body_type(s, sub) != id) continue;
         const bool own = sub.kind_version.empty();
-        GroupVersionKind g{own ? s.kind->group : sub.kind_group, own ? version_ : sub.kind_version, sub.kind_name};
-        bool there = false;
-        for (const GroupVersionKind& o : out) there |= o.group == g.group && o.version == g.version && o.kind == g.kind;
-        if (!there) out.push_back(std::move(g));
+        add_once(out, {own ? s.kind->group : sub.kind_group, own ? s.version->name : sub.kind_version, sub.kind_name});
       }
+      if (types_.get(id).name == kDeleteOptions) add_once(out, {s.kind->group, s.version->name, "DeleteOptions"});
     }
-    if (types_.get(id).name == kDeleteOptions) out.push_back({group_, version_, "DeleteOptions"});
     if (types_.get(id).name == kStatus) out.push_back({"", "v1", "Status"});
     return out;
   }
@@ -291,7 +320,10 @@ class Writer {
     out_ += R"(},"items":{"type":"array","items":{)";
     all_of(component(types_.get(s.type).name));
     out_ += "}}}";
-    gvk_list({{s.kind->group, version_, s.kind->kind + "List"}});
+    std::vector<GroupVersionKind> list;
+    for (const Served& o : kinds_)
+      if (o.type == s.type) list.push_back({o.kind->group, o.version->name, o.kind->kind + "List"});
+    gvk_list(list);
     out_ += '}';
   }
 
@@ -308,7 +340,7 @@ class Writer {
 
   void paths(const Served& s) {
     const Kind& k = *s.kind;
-    const std::string root = group_.empty() ? "/api/" + version_ : "/apis/" + group_ + "/" + version_;
+    const std::string root = k.group.empty() ? "/api/" + s.version->name : "/apis/" + k.group + "/" + s.version->name;
     const std::string base = root + (k.namespaced ? "/namespaces/{namespace}/" : "/") + k.plural;
     const bool list = serves(k, "list");
     path(base, k.namespaced, false);
@@ -331,10 +363,10 @@ class Writer {
   }
 
   void subresource_path(const std::string& at, const Served& s, const Subresource& sub) {
-    const TypeId body = body_type(*s.kind, sub);
+    const TypeId body = body_type(s, sub);
     const std::string name = body == kNoType ? "" : component(types_.get(body).name);
     const bool stream = sub.mode == Subresource::Mode::kConnect;
-    GroupVersionKind own{s.kind->group, version_, s.kind->kind};
+    GroupVersionKind own{s.kind->group, s.version->name, s.kind->kind};
     if (!sub.kind_name.empty()) own.kind = sub.kind_name;
     if (!sub.kind_version.empty()) own.group = sub.kind_group, own.version = sub.kind_version;
     path(at, s.kind->namespaced, true);
@@ -368,15 +400,14 @@ class Writer {
   enum class Body { kNone, kObject, kPatch, kOptions };
 
   void operation(const char* method, const char* action, const Served& s, const std::string& answer, Body body) {
-    operation(method, action, {s.kind->group, version_, s.kind->kind}, answer, body, s);
+    operation(method, action, {s.kind->group, s.version->name, s.kind->kind}, answer, body, s);
   }
 
   void operation(const char* method, const char* action, const GroupVersionKind& g, const std::string& answer, Body body, const Served& s) {
     out_ += ',';
     key(method);
     out_ += R"({"tags":[)";
-    std::string tag = group_.empty() ? "core" : group_;
-    text(tag + "_" + version_);
+    text((s.kind->group.empty() ? "core" : s.kind->group) + "_" + s.version->name);
     out_ += R"(],"parameters":[)";
     parameters(action, body);
     out_ += ']';
@@ -457,7 +488,6 @@ class Writer {
 
   const RegistrySnapshot& registry_;
   const TypeTable& types_;
-  const std::string group_, version_;
   std::vector<Served> kinds_;
   std::vector<bool> reached_;
   std::set<std::string> scalars_;
@@ -469,7 +499,11 @@ class Writer {
 }  // namespace
 
 std::string openapi_v3_text(const RegistrySnapshot& registry, std::string_view group, std::string_view version) {
-  return Writer(registry, group, version).document();
+  return Writer(registry).document(group, version);
+}
+
+void openapi_v3_pieces(const RegistrySnapshot& registry, const std::function<void(OpenApiPiece, std::string_view)>& take) {
+  Writer(registry).pieces(take);
 }
 
 json::Value openapi_v3(const RegistrySnapshot& registry, std::string_view group, std::string_view version) {
