@@ -105,7 +105,7 @@ void Exchange::send_json(int code, const json::Value& value) {
 
 void Exchange::fail(const Error& error) {
   json::Value status = status_object(error);
-  // A message may repeat what a header held, which is bytes. (Paths, queries and bodies are checked when they come.)
+  // A plugin may have put any bytes into its words. (What a request holds is checked when it comes.)
   if (const std::string_view message = status["message"].as_string(); !is_utf8(message)) {
     std::string readable(message);
     std::replace_if(readable.begin(), readable.end(), [](unsigned char c) { return c >= 0x80; }, '?');

@@ -328,6 +328,13 @@ TEST_F(Api, ObjectsOfAKindThatExpiresGoAwayUnlessTheyChange) {
   EXPECT_EQ(world_.call("GET", path + "/told-again").code, 404);
 }
 
+TEST_F(Api, WhatAPluginSaysInBytesIsAnsweredAsText) {
+  const Reply r = world_.call("GET", "/shop/garbled");
+  EXPECT_EQ(r.code, 429);
+  EXPECT_TRUE(json::parse(r.body).ok) << r.body;
+  EXPECT_EQ(r.json["message"].as_string(), "the shop is full ??");
+}
+
 TEST_F(Api, ReadinessFollowsTheChecksOfOthers) {
   bool ready = false;
   world_.rest->add_check("plugins", false, [&] { return ready ? Result<void>() : Result<void>(Error(PINTLE_UNAVAILABLE, "starting")); });

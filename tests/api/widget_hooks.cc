@@ -48,6 +48,7 @@ Result<json::Value> WidgetHooks::answer(const std::string&, const std::string& i
     ++calls[method == 0 ? "routes" : "handle"];
     if (method == 0) return parse(R"({"routes":[{"prefix":"/shop/","methods":["GET","POST"]},{"prefix":"/shop/broken"},{"prefix":"/api/"},{"prefix":"/"}]})");
     if (request["path"].as_string() == "/shop/broken") return parse(R"({"code":"odd"})");
+    if (request["path"].as_string() == "/shop/garbled") return Error(PINTLE_TOO_MANY_REQUESTS, "the shop is full \xff\xfe");
     if (request["path"].as_string() == "/shop/closed") return Error(PINTLE_TOO_MANY_REQUESTS, "the shop is full");
     json::Value v = parse(R"({"code":202,"headers":{"Content-Type":"application/json","X-Shop":"open","Connection":"close","Audit-Id":"forged"}})");
     v.set("body", request.dump());

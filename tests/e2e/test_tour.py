@@ -3,9 +3,10 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import unittest
 
-from cluster import ClusterTest, wait
+from cluster import Cluster, ClusterTest, wait
 
 POD = """
 apiVersion: v1
@@ -297,7 +298,7 @@ class Tour(ClusterTest):
 
     def test_server_answers(self):
         self.assertEqual(self.k("get", "--raw", "/livez").out, "ok")
-        self.assertIn("[+]plugins ok", self.k("get", "--raw", "/readyz?verbose").out)
+        self.assertEqual(self.k("get", "--raw", "/readyz?verbose").out, "[+]ping ok\n[+]store ok\n[+]plugins ok\nreadyz check passed\n")
         self.assertEqual(json.loads(self.k("get", "--raw", "/version").out)["minor"], "35")
         metrics = self.k("get", "--raw", "/metrics").out
         for name in ("process_resident_memory_bytes", "pintle_store_", "pintle_bus_", "pintle_front_", "pintle_plugin_open", "apiserver_request_total", "apiserver_request_duration_seconds_bucket"):
@@ -318,6 +319,18 @@ class Tour(ClusterTest):
         bad["spec"]["replicsa"] = 1
         self.assertIn('unknown field "spec.replicsa"', self.k("apply", "-f", "-", stdin=json.dumps(bad), check=False).all)
         self.assertIn('namespaces "nowhere" not found', self.k("create", "configmap", "x", "-n", "nowhere", check=False).all)
+
+
+class Sockets(unittest.TestCase):
+    def test_a_server_with_a_socket_only_says_where_it_is(self):
+        with tempfile.TemporaryDirectory() as folder:
+            address = f"unix:{folder}/api.sock"
+            cluster = Cluster(config=f'listen: ["{address}"]\nplugins: {{}}\n', name="socket")
+            self.addCleanup(cluster.remove)
+            cluster.start()
+            self.assertEqual(cluster.url, address)
+            wait(lambda: f"pintled: ready: {address}\n" in cluster.log_text(), 10, "the line of the log")
+            cluster.stop()
 
 
 class Lists:
