@@ -59,7 +59,7 @@ struct InstanceOptions {
   std::shared_ptr<HostBackend> backend;
   InstanceEvents events;
   uint64_t start_deadline_ns = 30ull * 1000000000;  // for load + create + start, and for each activate
-  uint64_t alive_ns = 30ull * 1000000000;           // own process: one that runs nothing for so long hangs and is ended
+  uint64_t alive_ns = 60ull * 1000000000;           // own process: one that runs nothing for so long hangs and is ended
 };
 
 class Instance {
