@@ -26,6 +26,14 @@ plugins:
 """
 
 
+def running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class OwnEngine:
     """A dockerd that only this test talks to, in a network namespace of its own: even --bridge=none removes the bridge of another engine."""
 
@@ -83,10 +91,15 @@ class OwnEngine:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-        # A crash leaves them; another process may have the number by now.
-        for name in ("pid", "exec/containerd/containerd.pid") if containers else ("pid",):
-            if os.path.exists(f"{self.dir}/{name}"):
-                os.unlink(f"{self.dir}/{name}")
+        # Its containerd gets SIGKILL with it. A successor takes the number in the file for a running one, also when that is a zombie which nobody has
+        # collected yet, or somebody else by now.
+        containerd = f"{self.dir}/exec/containerd/containerd.pid"
+        with open(containerd) as f:
+            pid = int(f.read())
+        wait(lambda: not running(pid), 20, "the end of the engine's containerd")
+        for path in (f"{self.dir}/pid", containerd):
+            if os.path.exists(path):
+                os.unlink(path)
 
     def remove(self):
         if self.process and self.process.poll() is None:
