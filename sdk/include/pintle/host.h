@@ -15,6 +15,8 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "pintle/result.h"
@@ -62,6 +64,50 @@ void contained(const pintle_host* host, F&& fn) noexcept {
   log->write(host, PINTLE_LOG_ERROR, {line, n < 0 ? 0 : std::min(sizeof line - 1, static_cast<size_t>(n))}, {"", 0});
 }
 
+// Functions that the host is to call later, by number. It forgets those of a call that has been completed without a word, and may be about to call
+// one at that moment: so it gets a number, and what the number stands for is freed here. Threads: any.
+class Pending {
+ public:
+  static void* add(std::function<void()> fn, const pintle_host* host) {
+    Table& t = table();
+    std::lock_guard lock(t.mutex);
+    t.entries.emplace(++t.last, Entry{std::move(fn), host});
+    return reinterpret_cast<void*>(t.last);
+  }
+  static void run(void* number) {
+    Entry entry;
+    if (take(number, entry)) contained(entry.host, entry.fn);
+  }
+  static void drop(void* number) {
+    Entry entry;  // destroyed outside the lock: what it holds may come here again
+    if (number) take(number, entry);
+  }
+
+ private:
+  struct Entry {
+    std::function<void()> fn;
+    const pintle_host* host = nullptr;
+  };
+  struct Table {
+    std::mutex mutex;
+    std::unordered_map<uintptr_t, Entry> entries;
+    uintptr_t last = 0;
+  };
+  static Table& table() {
+    static Table t;
+    return t;
+  }
+  static bool take(void* number, Entry& out) {
+    Table& t = table();
+    std::lock_guard lock(t.mutex);
+    const auto at = t.entries.find(reinterpret_cast<uintptr_t>(number));
+    if (at == t.entries.end()) return false;
+    out = std::move(at->second);
+    t.entries.erase(at);
+    return true;
+  }
+};
+
 }  // namespace internal
 
 // One answer owed. Dropping it unanswered answers INTERNAL, so that no path can leak a request and block an unload.
@@ -70,13 +116,16 @@ class Call {
  public:
   Call() = default;
   Call(const pintle_call_api* api, pintle_call* raw, const pintle_host* host = nullptr) : api_(api), raw_(raw), host_(host) {}
-  Call(Call&& o) noexcept : api_(o.api_), raw_(std::exchange(o.raw_, nullptr)), host_(o.host_) {}
+  Call(Call&& o) noexcept
+      : api_(o.api_), raw_(std::exchange(o.raw_, nullptr)), host_(o.host_), cancel_(std::exchange(o.cancel_, nullptr)), ready_(std::exchange(o.ready_, nullptr)) {}
   Call& operator=(Call&& o) noexcept {
     if (this != &o) {
       if (raw_) fail(PINTLE_INTERNAL, "the plugin dropped the request without an answer");
       api_ = o.api_;
       raw_ = std::exchange(o.raw_, nullptr);
       host_ = o.host_;
+      cancel_ = std::exchange(o.cancel_, nullptr);
+      ready_ = std::exchange(o.ready_, nullptr);
     }
     return *this;
   }
@@ -86,6 +135,8 @@ class Call {
     internal::CurrentCall* current = internal::current_call;
     if (current && current->call == raw_ && std::uncaught_exceptions() > 0) {
       current->thrown_away = true;
+      internal::Pending::drop(cancel_);
+      internal::Pending::drop(ready_);
       return;
     }
     fail(PINTLE_INTERNAL, "the plugin dropped the request without an answer");
@@ -93,16 +144,16 @@ class Call {
   explicit operator bool() const { return raw_ != nullptr; }  // an answer is still owed
 
   void reply(std::string json) {
-    api_->complete(std::exchange(raw_, nullptr), PINTLE_OK, nullptr, owned(std::move(json)));
+    complete(PINTLE_OK, nullptr, owned(std::move(json)));
   }
   void reply(const json::Value& v) { reply(v.dump()); }
-  void reply() { api_->complete(std::exchange(raw_, nullptr), PINTLE_OK, nullptr, pintle_buf{"{}", 2, nullptr, nullptr}); }
+  void reply() { complete(PINTLE_OK, nullptr, pintle_buf{"{}", 2, nullptr, nullptr}); }
   void fail(pintle_code code, std::string_view text) { fail(Error(code, std::string(text))); }
   void fail(const Error& error) {
     pintle_error e{};
     e.size = sizeof e;
     error.to_c(&e);
-    api_->complete(std::exchange(raw_, nullptr), error.code == PINTLE_OK ? PINTLE_INTERNAL : error.code, &e, {});
+    complete(error.code == PINTLE_OK ? PINTLE_INTERNAL : error.code, &e, {});
   }
   // Partial answer. false: no room; nothing was taken, on_ready's function runs once there is.
   bool emit(std::string& part) {
@@ -114,12 +165,14 @@ class Call {
     return false;
   }
   void on_ready(std::function<void()> fn) {
-    api_->on_ready(raw_, run_once, new Later{std::move(fn), host_});
+    internal::Pending::drop(std::exchange(ready_, internal::Pending::add(std::move(fn), host_)));
+    api_->on_ready(raw_, internal::Pending::run, ready_);  // may run at once and destroy this
   }
   // At most once, when the caller gives up; keep the Call until then or complete it first. The function
   // is freed when it ran or when the call is completed.
   void on_cancel(std::function<void()> fn) {
-    api_->on_cancel(raw_, run_once, new Later{std::move(fn), host_});
+    internal::Pending::drop(std::exchange(cancel_, internal::Pending::add(std::move(fn), host_)));
+    api_->on_cancel(raw_, internal::Pending::run, cancel_);  // may run at once and destroy this
   }
   bool cancelled() const { return api_->cancelled(raw_); }
   uint64_t deadline() const { return api_->deadline(raw_); }
@@ -127,17 +180,18 @@ class Call {
   void give_fd(int fd) { api_->give_fd(raw_, fd); }
 
  private:
-  struct Later {
-    std::function<void()> fn;
-    const pintle_host* host;
-  };
-  static void run_once(void* p) {
-    std::unique_ptr<Later> later(static_cast<Later*>(p));
-    internal::contained(later->host, later->fn);
+  // Afterwards nothing here may touch `this`: what waited may have held the last reference to it.
+  void complete(pintle_code code, const pintle_error* error, pintle_buf body) {
+    void* const cancel = std::exchange(cancel_, nullptr);
+    void* const ready = std::exchange(ready_, nullptr);
+    api_->complete(std::exchange(raw_, nullptr), code, error, body);
+    internal::Pending::drop(cancel);
+    internal::Pending::drop(ready);
   }
   const pintle_call_api* api_ = nullptr;
   pintle_call* raw_ = nullptr;
   const pintle_host* host_ = nullptr;
+  void *cancel_ = nullptr, *ready_ = nullptr;  // numbers of Pending
 };
 
 // A stored object: immutable canonical JSON, shared by reference. Copying is cheap.
