@@ -72,7 +72,7 @@ class Pending {
     Table& t = table();
     std::lock_guard lock(t.mutex);
     t.entries.emplace(++t.last, Entry{std::move(fn), host});
-    return reinterpret_cast<void*>(t.last);
+    return reinterpret_cast<void*>(t.last);  // NOLINT(performance-no-int-to-ptr): never followed
   }
   static void run(void* number) {
     Entry entry;
