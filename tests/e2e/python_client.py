@@ -71,7 +71,13 @@ else:
     sys.exit("python client: the deployment did not become ready")
 apps.patch_namespaced_deployment_scale("py", "default", {"spec": {"replicas": 1}})
 check(apps.read_namespaced_deployment_scale("py", "default").spec.replicas == 1, "scale")
-pod = core.list_namespaced_pod("default", label_selector="app=py", limit=1).items[0]
+for event in watch.Watch().stream(apps.list_namespaced_deployment, "default", field_selector="metadata.name=py", timeout_seconds=60):
+    if event["object"].status.replicas == 1:
+        break
+else:
+    sys.exit("python client: the deployment did not become smaller")
+check(len(core.list_namespaced_pod("default", label_selector="app=py", limit=1).items) == 1, "a page of one")
+pod = next(p for p in core.list_namespaced_pod("default", label_selector="app=py").items if p.metadata.deletion_timestamp is None)
 check(core.read_namespaced_pod_log(pod.metadata.name, "default"), "the pod's log")
 said = stream(core.connect_get_namespaced_pod_exec, pod.metadata.name, "default", command=["echo", "hello"], stdout=True, stderr=True, stdin=False, tty=False)
 check(said == "hello\n", f"exec said {said!r}")
