@@ -4,6 +4,7 @@ What counts as failed: everything that is not a 200 with a body, with one except
 byte of an answer, asks once more on a new one, as RFC 9110 section 9.2.2 and RFC 9112 section 9.3.1 let it for GET. These are counted and printed.
 A first request on a new connection is never repeated."""
 import http.client
+import subprocess
 import threading
 import time
 
@@ -32,6 +33,18 @@ class Load:
             raise AssertionError(f"status {r.status}, body {body!r}")
         return body, self.keep_alive and not r.will_close
 
+    @staticmethod
+    def whereabouts(connection):
+        """How far a request came that was never answered: what the packet filter knows of its connection."""
+        if connection.sock is None:
+            return "never connected"
+        port = connection.sock.getsockname()[1]
+        try:
+            flows = subprocess.run(["conntrack", "-L", "-p", "tcp", "--sport", str(port)], capture_output=True, text=True, timeout=5).stdout.strip()
+        except (OSError, subprocess.TimeoutExpired) as e:
+            flows = repr(e)
+        return f"connected from port {port}: {flows or 'no flow'}"
+
     def run(self, offset):
         connection, used = None, False
         due = self.started + offset * self.interval
@@ -51,6 +64,8 @@ class Load:
                         again = 1
                         continue
                     error = e
+                except TimeoutError as e:
+                    error = TimeoutError(f"{e}; {self.whereabouts(connection)}")
                 except Exception as e:  # noqa: BLE001 - every failure counts
                     error = e
                 break
