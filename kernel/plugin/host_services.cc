@@ -53,6 +53,7 @@ struct pintle_timer : Callable {
   void* ctx = nullptr;
   pintle::kernel::TimerId id = 0;
   bool done = false;  // ran, or will not run: no longer counted
+  bool revoked = false;  // will not run, and its owner has not been told yet
 };
 
 struct pintle_watch : Callable {
@@ -313,6 +314,11 @@ struct HostTables {
       t = std::move(at->second);
       host.timers_.erase(at);
     }
+    {
+      // What it holds is its owner's to free: nothing will run.
+      std::lock_guard lock(t->mutex);
+      if (t->revoked) return true;
+    }
     return end_timer(host, *t, wait);
   }
   static bool end_timer(PluginHost& host, pintle_timer& t, bool wait) {
@@ -561,7 +567,10 @@ std::string PluginHost::revoke() {
       std::lock_guard lock(t->mutex);
       live_timers += !t->done && !t->off;
     }
-    HostTables::end_timer(*this, *t, false);
+    if (HostTables::end_timer(*this, *t, false)) {
+      std::lock_guard lock(t->mutex);
+      t->revoked = true;
+    }
   }
   for (auto& w : watches) {
     std::lock_guard lock(w->mutex);
