@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -73,6 +74,14 @@ Result<void> write_file(const std::string& path, std::string_view data, int mode
     return written;
   }
   return sync_directory(parent_of(path));
+}
+
+std::string mode_for_others(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0 || (info.st_mode & 077) == 0) return "";
+  char mode[8] = "";
+  std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(info.st_mode & 07777));
+  return mode;
 }
 
 Result<void> make_directory(const std::string& path) {

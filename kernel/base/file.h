@@ -15,6 +15,9 @@ Error file_error(std::string_view what, const std::string& path, int system_errn
 Result<std::string> read_file(const std::string& path);
 // Appears whole or not at all, also after a power failure: a new file (mode as given), fsync, rename, fsync of the folder.
 Result<void> write_file(const std::string& path, std::string_view data, int mode = 0600);
+// "0644" when others than the owner may do something with the file; "" when nobody else may, or it is not there. Whoever keeps a secret in it refuses
+// it rather than repairs it: it may have leaked already.
+std::string mode_for_others(const std::string& path);
 // With all parents; 0700 for the ones it makes. An existing folder is left as it is.
 Result<void> make_directory(const std::string& path);
 Result<void> sync_directory(const std::string& path);

@@ -5,25 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 
 #include "kernel/store/seal.h"
 
 namespace pintle::kernel {
-namespace {
-
-// A file that others can read is refused rather than repaired: its content may have leaked already.
-Result<void> check_private(const std::string& path) {
-  struct stat info {};
-  if (stat(path.c_str(), &info) != 0) return file_error("cannot open", path, errno);
-  if ((info.st_mode & 077) == 0) return {};
-  char mode[8] = "";
-  std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(info.st_mode & 07777));
-  return Error(PINTLE_FORBIDDEN, path + " has mode " + mode + ", so others may read it; run: chmod 600 " + path);
-}
-
-}  // namespace
-
 Result<DataDir> DataDir::open(const std::string& path) {
   const Result<void> made = make_directory(path);
   if (!made) return made.error();
@@ -67,8 +52,8 @@ Result<std::string> DataDir::load_key(bool may_create) const {
     if (!written) return written.error();
     return key;
   }
-  const Result<void> checked = check_private(path);
-  if (!checked) return checked.error();
+  if (const std::string mode = mode_for_others(path); !mode.empty())
+    return Error(PINTLE_FORBIDDEN, path + " has mode " + mode + ", so others may read it; run: chmod 600 " + path);
   Result<std::string> key = read_file(path);
   if (key && key->size() != Seal::kKeyBytes) {
     return Error(PINTLE_INVALID, path + " holds " + std::to_string(key->size()) + " bytes and not a key of " +

@@ -112,7 +112,7 @@ void complete_new_pod(json::Value& pod) {
     spec.set("tolerations").push(json::Value::object(
         {{"key", taint}, {"operator", "Exists"}, {"effect", "NoExecute"}, {"tolerationSeconds", 300}}));
   }
-  if (!spec.contains("priority")) spec.set("priority", pod_priority(spec).ok() ? *pod_priority(spec) : 0);
+  if (!spec.contains("priority")) spec.set("priority", *pod_priority(spec));  // nothing was given that could be refused
   pod.set("status", json::Value::object({{"phase", "Pending"}, {"qosClass", qos_class(spec)}}));
 }
 

@@ -20,6 +20,13 @@ std::string port_key(const Value& port) {
   return std::to_string(port["nodePort"].as_int()) + "-" + lower(port["protocol"].as_string("TCP"));
 }
 
+void invalid_value(std::vector<Cause>& causes, std::string field, std::string_view value, const std::string& why) {
+  causes.push_back({"FieldValueInvalid", std::move(field), "Invalid value: " + json::quote(value) + ": " + why});
+}
+void check_value(std::vector<Cause>& causes, std::string field, Format format, std::string_view value) {
+  if (const std::string wrong = check_format(format, value); !wrong.empty()) invalid_value(causes, std::move(field), value, wrong);
+}
+
 }  // namespace
 
 bool needs_cluster_ip(const Value& spec) {
@@ -62,10 +69,7 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
   const auto add = [&](const char* reason, std::string field, std::string message) {
     causes.push_back({reason, std::move(field), std::move(message)});
   };
-  const auto check = [&](std::string field, Format format, std::string_view value) {
-    if (const std::string wrong = check_format(format, value); !wrong.empty())
-      add("FieldValueInvalid", std::move(field), "Invalid value: " + json::quote(value) + ": " + wrong);
-  };
+  const auto check = [&](std::string field, Format format, std::string_view value) { check_value(causes, std::move(field), format, value); };
   const Value& spec = service["spec"];
   const std::string_view type = spec["type"].as_string("ClusterIP");
   const bool headless = spec["clusterIP"].as_string() == "None";
@@ -157,12 +161,7 @@ std::vector<Cause> validate_service(const Value& service, const Value& old) {
 
 std::vector<Cause> validate_slice(const Value& slice) {
   std::vector<Cause> causes;
-  const auto invalid_value = [&](std::string field, std::string_view value, const std::string& why) {
-    causes.push_back({"FieldValueInvalid", std::move(field), "Invalid value: " + json::quote(value) + ": " + why});
-  };
-  const auto check = [&](const std::string& field, Format format, std::string_view value) {
-    if (const std::string wrong = check_format(format, value); !wrong.empty()) invalid_value(field, value, wrong);
-  };
+  const auto check = [&](std::string field, Format format, std::string_view value) { check_value(causes, std::move(field), format, value); };
   const std::string_view type = slice["addressType"].as_string();
   const auto& endpoints = slice["endpoints"].items();
   for (size_t i = 0; i < endpoints.size(); ++i) {
@@ -177,8 +176,8 @@ std::vector<Cause> validate_slice(const Value& slice) {
       const std::string_view whole = address;
       if (address.ends_with('.')) address.remove_suffix(1);
       if (whole.empty()) causes.push_back({"FieldValueRequired", field, "Required value"});
-      else if (const std::string wrong = check_format(Format::kDns1123Subdomain, address); !wrong.empty()) invalid_value(field, whole, wrong);
-      else if (address.find('.') == address.npos) invalid_value(field, whole, "should be a domain with at least two segments separated by dots");
+      else if (const std::string wrong = check_format(Format::kDns1123Subdomain, address); !wrong.empty()) invalid_value(causes, field, whole, wrong);
+      else if (address.find('.') == address.npos) invalid_value(causes, field, whole, "should be a domain with at least two segments separated by dots");
     }
     if (const auto node = endpoints[i]["nodeName"].as_string(); !node.empty()) check(at + ".nodeName", Format::kDns1123Subdomain, node);
   }

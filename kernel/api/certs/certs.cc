@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 
 #include "kernel/api/certs/files.h"
 #include "kernel/api/certs/x509.h"
+#include "kernel/base/file.h"
 
 namespace pintle::kernel {
 namespace {
@@ -60,18 +60,15 @@ Result<void> save(const std::string& dir, const std::string& name, const Issued&
   return {};
 }
 
-// A key that others can read is refused rather than repaired: it may have leaked already.
-Result<void> check_private(const std::string& path) {
-  struct stat info {};
-  if (stat(path.c_str(), &info) != 0 || (info.st_mode & 077) == 0) return {};  // an absent one is made
-  char mode[8] = "";
-  std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(info.st_mode & 07777));
-  return Error(PINTLE_FORBIDDEN, "the key \"" + path + "\" has mode " + mode + ", so others may use it");
+// What is wrong with a key that others can use; "" = nothing, or there is none.
+std::string exposed(const std::string& key) {
+  const std::string mode = mode_for_others(key);
+  return mode.empty() ? "" : "the key \"" + key + "\" has mode " + mode + ", so others may use it";
 }
 
 Result<Issued> ensure_authority(const std::string& dir, int64_t now_s, Certificates& result) {
-  if (auto fine = check_private(dir + "/ca.key"); !fine)
-    return Error(PINTLE_FORBIDDEN, fine.error().text + ": if nobody did, chmod 600 it; else delete the directory \"" + dir + "\", which makes a new CA for which every client needs a new kubeconfig");
+  if (const std::string wrong = exposed(dir + "/ca.key"); !wrong.empty())
+    return Error(PINTLE_FORBIDDEN, wrong + ": if nobody did, chmod 600 it; else delete the directory \"" + dir + "\", which makes a new CA for which every client needs a new kubeconfig");
   auto certificate = read_small_file(dir + "/ca.crt");
   auto key = read_small_file(dir + "/ca.key");
   for (const auto* file : {&certificate, &key})
@@ -136,9 +133,9 @@ Result<void> ensure_leaf(const std::string& dir, const std::string& name, Subjec
   subject.not_after = std::min(now_s + kLeafLife, authority_end);
   bool damaged = false;
   std::string reason = reason_to_issue(dir, name, subject, authority, now_s, &damaged);
-  if (const auto fine = check_private(dir + "/" + name + ".key"); !fine) {
-    reason = fine.error().text;
-    result.warnings.push_back(reason + "; it has been replaced");
+  if (const std::string wrong = exposed(dir + "/" + name + ".key"); !wrong.empty()) {
+    reason = wrong;
+    result.warnings.push_back(wrong + "; it has been replaced");
   }
   if (damaged) result.warnings.push_back("the certificate \"" + dir + "/" + name + ".crt\" or its key was damaged and has been replaced");
   Life life{subject.not_before, subject.not_after};

@@ -21,7 +21,7 @@ struct Decoded {
 // Errors: BAD_REQUEST with Kubernetes' wording, UNSUPPORTED_MEDIA.
 Result<Decoded> decode_body(std::string_view body, std::string_view content_type, const RegistrySnapshot& registry);
 
-// Drops unknown fields and fields of the wrong type are errors: `Pod in version "v1" cannot be handled as a Pod: json:
+// Drops unknown fields and fields of the wrong type are errors: `Thing in version "v1" cannot be handled as a Thing: json:
 // cannot unmarshal ...`. Puts members into schema order. Problems are appended; null members are dropped.
 Result<void> normalise(json::Value& object, TypeId type, const TypeTable& types, std::vector<std::string>* problems);
 

@@ -254,7 +254,7 @@ Result<void> normalise(json::Value& object, TypeId type, const TypeTable& types,
   const ObjectType& t = types.get(type);
   Normaliser n(types, problems);
   if (n.root(object, t)) return {};
-  // "api.apps.v1.Deployment": kind and version when the object itself does not say.
+  // "api.GROUP.v1.Thing": kind and version when the object itself does not say.
   std::string kind(object["kind"].as_string(last_segment(t.name)));
   const std::string go = go_object(t.name);
   std::string version(object["apiVersion"].as_string(go.substr(0, go.find('.'))));

@@ -9,7 +9,7 @@
 namespace pintle::kernel {
 
 // OpenAPI v3 of all groups and versions, piece by piece: first the paths of each kind, {"/api/v1/...": {...}, ...}, then each
-// schema, {"io.k8s.api.core.v1.Pod": {...}}. A piece is gone when `take` returns: the whole takes megabytes.
+// schema, {"io.k8s.api.GROUP.v1.Thing": {...}}. A piece is gone when `take` returns: the whole takes megabytes.
 enum class OpenApiPiece { kPaths, kSchema };
 void openapi_v3_pieces(const RegistrySnapshot& registry, const std::function<void(OpenApiPiece, std::string_view json)>& take);
 
