@@ -139,10 +139,13 @@ class Node(DockerTest):
 
     def test_termination_messages(self):
         self.apply(pod("words", container(command="printf oops >/dev/termination-log; exit 1"), container("own", "printf mine >/tmp/end", terminationMessagePath="/tmp/end"),
-                       container("log", "echo one; echo two >&2; exit 2", terminationMessagePolicy="FallbackToLogsOnError"),
+                       container("log", "echo one; echo two; exit 2", terminationMessagePolicy="FallbackToLogsOnError"),
+                       container("both", "echo out; echo err >&2; exit 2", terminationMessagePolicy="FallbackToLogsOnError"),
                        container("fine", "echo quiet", terminationMessagePolicy="FallbackToLogsOnError"), restartPolicy="Never"))
         wait(lambda: self.status("words")["phase"] == "Failed", 60, "the end of pod words")
         said = {s["name"]: s["state"]["terminated"].get("message") for s in self.status("words")["containerStatuses"]}
+        # The engine reads the two streams apart: which of two lines that come together it writes first is its own affair.
+        self.assertEqual(sorted(said.pop("both").splitlines()), ["err", "out"])
         self.assertEqual(said, {"main": "oops", "own": "mine", "log": "one\ntwo\n", "fine": None})
         # It stays with its run when the container starts anew at once.
         self.apply(pod("again", container(command="echo last words; exit 1", terminationMessagePolicy="FallbackToLogsOnError")))
