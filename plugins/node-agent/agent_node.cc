@@ -236,12 +236,10 @@ void AgentNode::remove_orphans() {
   for (const auto& [uid, worker] : workers_) known->insert(uid);
   // With several nodes on one machine the directory is shared: then a node cannot tell whose a pod is.
   if (std::count_if(context_.config.nodes.begin(), context_.config.nodes.end(), [](const auto& n) { return !n.simulated; }) > 1) return;
-  ++context_.in_hand;
-  context_.host.post_blocking([&context = context_, known] {
+  context_.host.post_blocking([&context = context_, known, in_hand = context_.in_hand.begin()] {
     std::error_code e;
     for (std::filesystem::directory_iterator it(context.config.root + "/pods", e), end; !e && it != end; it.increment(e))
       if (const std::string uid = it->path().filename().string(); !known->count(uid)) remove_pod_files(context.config.root, uid);
-    --context.in_hand;
   });
 }
 

@@ -46,6 +46,44 @@ class Pending {
   uint64_t last_ = 0;
 };
 
+// Actions that began and have not ended. Any thread.
+class InHand {
+ public:
+  // One more; it ends with the last copy of what is returned, which goes into the callback.
+  [[nodiscard]] std::shared_ptr<void> begin() {
+    {
+      std::lock_guard lock(mutex_);
+      ++count_;
+    }
+    return {this, [](InHand* in) { in->end(); }};
+  }
+  // Calls `fn` once, when there is none: at once or on the thread that ends the last. Replaces an earlier one.
+  void when_none(std::function<void()> fn) {
+    {
+      std::lock_guard lock(mutex_);
+      if (count_ > 0) {
+        when_none_ = std::move(fn);
+        return;
+      }
+    }
+    fn();
+  }
+
+ private:
+  void end() {
+    std::function<void()> fn;
+    {
+      std::lock_guard lock(mutex_);
+      if (--count_ == 0) fn = std::exchange(when_none_, nullptr);
+    }
+    if (fn) fn();
+  }
+
+  std::mutex mutex_;
+  size_t count_ = 0;
+  std::function<void()> when_none_;
+};
+
 struct Context {
   Context(const Host& h, AgentConfig c) : host(h), config(std::move(c)), events(h, "node-agent"), http(h) {}
   const Host host;
@@ -54,7 +92,7 @@ struct Context {
   HttpClient http;
   Pending pending;
   std::atomic<bool> draining{false};  // no new action begins
-  std::atomic<int> in_hand{0};        // actions that began and have not ended
+  InHand in_hand;
 };
 
 }  // namespace pintle::node_agent

@@ -87,7 +87,8 @@ class NodeAgent final : public Plugin, public StreamProvider {
     streams_.close();
     for (auto& l : links()) l->close();
     auto shared = std::make_shared<Call>(std::move(done));
-    strand_.post([this, shared] { drained(shared); });
+    // After what the strand has before it, which may begin a last action.
+    strand_.post([this, shared] { context_.in_hand.when_none([shared] { shared->reply(); }); });
   }
 
   void stop() override {
@@ -97,7 +98,6 @@ class NodeAgent final : public Plugin, public StreamProvider {
     streams_.close();
     for (auto& l : links()) l->close();
     strand_.close();
-    drain_timer_.reset();
     registration_.stop();
     for (auto& n : nodes_) n->stop();
     context_.pending.end_all();
@@ -120,11 +120,6 @@ class NodeAgent final : public Plugin, public StreamProvider {
       again.reset();
     }
   };
-
-  void drained(const std::shared_ptr<Call>& call) {
-    if (context_.in_hand == 0) return call->reply();
-    drain_timer_ = host.after(kSecond / 50, strand_.wrap([this, call] { drained(call); }));
-  }
 
   std::vector<std::shared_ptr<RuntimeLink>> links() {
     std::lock_guard lock(mutex_);
@@ -220,7 +215,6 @@ class NodeAgent final : public Plugin, public StreamProvider {
   std::vector<std::unique_ptr<Feed>> feeds_, sources_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<RuntimeLink>> links_;  // by slot
-  Timer drain_timer_;
   uint32_t path_node_ = 0, path_uid_ = 0, path_ns_ = 0, path_name_ = 0;
   const uint64_t begun_ = host.now();
 };

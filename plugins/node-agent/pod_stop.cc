@@ -160,14 +160,12 @@ void PodWorker::remove_from_runtime() {
       self->site_.release(self->uid_);
       self->stage_ = Stage::kDelete;
       if (!self->link_ || self->link_->can("volumes:none")) return self->request_sync();
-      ++self->context_.in_hand;
-      self->context_.host.post_blocking([&context = self->context_, uid = self->uid_,
+      self->context_.host.post_blocking([&context = self->context_, uid = self->uid_, in_hand = self->context_.in_hand.begin(),
                                          done = std::make_shared<std::function<void()>>(self->site_.strand().wrap([weak] {
                                            if (const auto me = weak.lock()) me->request_sync();
                                          }))] {
         remove_pod_files(context.config.root, uid);
         (*done)();
-        --context.in_hand;
       });
       return;
     }
@@ -196,9 +194,8 @@ void PodWorker::remove_from_store() {
     return site_.finished(uid_);
   }
   const Value options = Value::object({{"gracePeriodSeconds", 0}, {"preconditions", Value::object({{"uid", uid_}})}});
-  ++context_.in_hand;
   context_.host.commit({Op::remove("pods", str(pod_["metadata"]["namespace"]), str(pod_["metadata"]["name"]), uid_, options)},
-                       [&context = context_, done = std::make_shared<std::function<void(CommitResult)>>(site_.strand().wrap([weak = weak_from_this()](CommitResult r) {
+                       [in_hand = context_.in_hand.begin(), done = std::make_shared<std::function<void(CommitResult)>>(site_.strand().wrap([weak = weak_from_this()](CommitResult r) {
                           const auto self = weak.lock();
                           if (!self) return;
                           const OpResult* failed = r.failed();
@@ -209,10 +206,7 @@ void PodWorker::remove_from_store() {
                           self->wake_ = self->context_.host.after(kSecond, self->site_.strand().wrap([weak] {
                             if (const auto me = weak.lock()) me->request_sync();
                           }));
-                        }))](CommitResult r) {
-                         (*done)(std::move(r));
-                         --context.in_hand;
-                       });
+                        }))](CommitResult r) { (*done)(std::move(r)); });
 }
 
 }  // namespace pintle::node_agent

@@ -258,11 +258,10 @@ bool PodWorker::prepare() {
     } else {
       volumes_ = Volumes::kBusy;
       volumes_dirty_ = false;
-      ++context_.in_hand;
       char stamp[40];
       std::snprintf(stamp, sizeof stamp, "%lld", static_cast<long long>(context_.host.wall()));
       auto shared = std::make_shared<std::vector<VolumePlan>>(std::move(*plan));
-      context_.host.post_blocking([&context = context_, weak = weak_from_this(), shared, uid = uid_, stamp = std::string(stamp), first, failed,
+      context_.host.post_blocking([&context = context_, in_hand = context_.in_hand.begin(), weak = weak_from_this(), shared, uid = uid_, stamp = std::string(stamp), first, failed,
                                    finished = std::make_shared<std::function<void(Result<void>)>>(
                                        site_.strand().wrap([weak = weak_from_this(), shared, first, failed](Result<void> r) {
                                          const auto self = weak.lock();
@@ -279,7 +278,6 @@ bool PodWorker::prepare() {
                                          self->request_sync();
                                        }))] {
         (*finished)(put_volumes(context.config.root, uid, *shared, stamp));
-        --context.in_hand;
       });
     }
   }
@@ -545,11 +543,10 @@ void PodWorker::write_status() {
   Value patch = merge_patch(pod_["status"], pod_status(in));
   if (patch.is_null()) return;
   status_busy_ = true;
-  ++context_.in_hand;
   Op op = Op::merge("pods", str(pod_["metadata"]["namespace"]), str(pod_["metadata"]["name"]), Value::object({{"status", std::move(patch)}}), "status");
   op.if_uid = uid_;
   op.if_revision = object_.revision();  // conditions are one list: what another wrote meanwhile must not be lost
-  context_.host.commit({std::move(op)}, [&context = context_, done = std::make_shared<std::function<void(CommitResult)>>(site_.strand().wrap(
+  context_.host.commit({std::move(op)}, [in_hand = context_.in_hand.begin(), done = std::make_shared<std::function<void(CommitResult)>>(site_.strand().wrap(
                                              [weak = weak_from_this()](CommitResult r) {
                                                const auto self = weak.lock();
                                                if (!self) return;
@@ -570,10 +567,7 @@ void PodWorker::write_status() {
                                                                                        self->site_.strand().wrap([weak] {
                                                                                          if (const auto me = weak.lock()) me->request_sync();
                                                                                        }));
-                                             }))](CommitResult r) {
-    (*done)(std::move(r));
-    --context.in_hand;
-  });
+                                             }))](CommitResult r) { (*done)(std::move(r)); });
 }
 
 }  // namespace pintle::node_agent

@@ -122,10 +122,9 @@ void Registration::register_node(One& one) {
   // A new Node gets its status by the next round: independent operations have no order.
   const bool fresh = !existing;
   if (!fresh) ops.push_back(Op::merge("nodes", "", config.name, Value::object({{"status", node["status"]}}), "status"));
-  ++context_.in_hand;
   context_.host.commit(
       ops,
-      [&context = context_, done = std::make_shared<std::function<void(CommitResult)>>(strand_.wrap([this, &one, fresh](CommitResult r) {
+      [in_hand = context_.in_hand.begin(), done = std::make_shared<std::function<void(CommitResult)>>(strand_.wrap([this, &one, fresh](CommitResult r) {
          one.busy = false;
          const OpResult* failed = r.failed();
          if (fresh && (r.ok() || (failed && failed->code == PINTLE_ALREADY_EXISTS))) return register_node(one);
@@ -141,10 +140,7 @@ void Registration::register_node(One& one) {
              context_.host.warn("a node could not be written", Value::object({{"node", one.config->name}, {"error", failed ? failed->text : ""}}));
          }
          if (one.registered && !one.leased) beat({&one});
-       }))](CommitResult r) {
-        (*done)(std::move(r));
-        --context.in_hand;
-      },
+       }))](CommitResult r) { (*done)(std::move(r)); },
       PINTLE_COMMIT_INDEPENDENT);
 }
 
@@ -179,10 +175,9 @@ void Registration::beat(std::vector<One*> batch) {
       lease.find("metadata")->set("ownerReferences", Value::array({Value::object({{"apiVersion", "v1"}, {"kind", "Node"}, {"name", name}, {"uid", node->json()["metadata"]["uid"]}})}));
     ops.push_back(Op::create("leases.coordination.k8s.io", "kube-node-lease", lease));
   }
-  ++context_.in_hand;
   context_.host.commit(
       ops,
-      [&context = context_, done = std::make_shared<std::function<void(CommitResult)>>(strand_.wrap([this, batch](CommitResult r) {
+      [in_hand = context_.in_hand.begin(), done = std::make_shared<std::function<void(CommitResult)>>(strand_.wrap([this, batch](CommitResult r) {
          for (size_t i = 0; i < batch.size() && i < r.ops.size(); ++i) {
            One& one = *batch[i];
            const pintle_code code = r.ops[i].code;
@@ -195,10 +190,7 @@ void Registration::beat(std::vector<One*> batch) {
              context_.host.warn("a heartbeat could not be written", Value::object({{"node", one.config->name}, {"error", r.ops[i].text}}));
            }
          }
-       }))](CommitResult r) {
-        (*done)(std::move(r));
-        --context.in_hand;
-      },
+       }))](CommitResult r) { (*done)(std::move(r)); },
       PINTLE_COMMIT_INDEPENDENT);
 }
 

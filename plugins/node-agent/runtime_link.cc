@@ -20,16 +20,9 @@ Result<Value> parsed(Result<std::string> r) {
 }  // namespace
 
 void RuntimeLink::call(uint32_t method, const Value& request, Done done, uint64_t timeout_ns) const {
-  ++context_.in_hand;
   context_.host.invoke(
       slot_, PINTLE_RUNTIME, method, request,
-      [&context = context_, done = std::move(done)](Result<std::string> r, std::vector<int>) {
-        struct Ended {
-          Context& c;
-          ~Ended() { --c.in_hand; }
-        } ended{context};
-        done(parsed(std::move(r)));
-      },
+      [in_hand = context_.in_hand.begin(), done = std::move(done)](Result<std::string> r, std::vector<int>) { done(parsed(std::move(r))); },
       {}, {}, timeout_ns ? context_.host.now() + timeout_ns : 0);
 }
 

@@ -36,6 +36,25 @@ bool is_ipv4(std::string_view s) {
 
 bool is_protocol(std::string_view s) { return s == "tcp" || s == "udp" || s == "sctp"; }
 
+// The port of a slice, or 0.
+uint16_t number_of(const Value& slice_port) {
+  const int64_t number = slice_port["port"].as_int();
+  return number < 1 || number > 65535 ? uint16_t{0} : static_cast<uint16_t>(number);
+}
+
+// visit("10.0.0.1 . 8080", endpoint) for each address and TCP port of an IPv4 slice.
+template <class F>
+void for_each_tcp_endpoint(const Value& slice, F&& visit) {
+  if (slice["addressType"].as_string() != "IPv4") return;
+  for (const Value& port : slice["ports"].items()) {
+    if (lower(port["protocol"].as_string("TCP")) != "tcp" || number_of(port) == 0) continue;
+    const std::string suffix = " . " + std::to_string(number_of(port));
+    for (const Value& e : slice["endpoints"].items())
+      for (const Value& a : e["addresses"].items())
+        if (is_ipv4(a.as_string())) visit(std::string(a.as_string()) + suffix, e);
+  }
+}
+
 }  // namespace
 
 void Ruleset::set_service(const std::string& key, const Value& service) {
@@ -51,6 +70,7 @@ void Ruleset::set_service(const std::string& key, const Value& service) {
 
 void Ruleset::set_slice(const std::string& key, const Value& slice) {
   const auto it = slices_.find(key);
+  note_endpoints(it == slices_.end() ? Value() : it->second.slice, slice);
   if (it != slices_.end()) {
     dirty_.insert(it->second.service);
     const auto list = slices_of_.find(it->second.service);
@@ -67,6 +87,17 @@ void Ruleset::set_slice(const std::string& key, const Value& slice) {
   slices_[key] = Slice{slice, service};
   slices_of_[service].insert(key);
   dirty_.insert(service);
+}
+
+// The new ones first: what is in both never counts as gone.
+void Ruleset::note_endpoints(const Value& before, const Value& now) {
+  for_each_tcp_endpoint(now, [&](const std::string& endpoint, const Value&) { ++listed_[endpoint]; });
+  for_each_tcp_endpoint(before, [&](const std::string& endpoint, const Value& e) {
+    const auto it = listed_.find(endpoint);
+    if (--it->second > 0) return;
+    listed_.erase(it);
+    news_.gone[endpoint] = {.ended = !now.is_null() && e.at("conditions.terminating").as_bool(false)};
+  });
 }
 
 void Ruleset::keep_services(const std::set<std::string>& keys) {
@@ -117,8 +148,8 @@ std::map<std::string, ServicePort> Ruleset::ports_of(const std::string& service_
         if (slice["addressType"].as_string() != "IPv4") continue;
         for (const Value& sp : slice["ports"].items()) {
           if (sp["name"].as_string() != p["name"].as_string() || lower(sp["protocol"].as_string("TCP")) != port.protocol) continue;
-          const int64_t number = sp["port"].as_int();
-          if (number < 1 || number > 65535) continue;
+          const uint16_t number = number_of(sp);
+          if (number == 0) continue;
           for (const Value& e : slice["endpoints"].items())
             for (const Value& a : e["addresses"].items()) {
               if (!is_ipv4(a.as_string())) continue;

@@ -36,6 +36,11 @@ struct UdpFlows {
   std::set<std::string> endpoints;  // "10.0.0.1 . 53"
 };
 
+// An endpoint of a TCP port that no EndpointSlice holds any more.
+struct GoneEndpoint {
+  bool ended = false;  // its slice lives on without it and said before that it terminates: the pod has ended. Otherwise it may live on elsewhere
+};
+
 class Ruleset {
  public:
   Ruleset(std::string table, std::string node) : table_(std::move(table)), node_(std::move(node)) {}
@@ -67,8 +72,11 @@ class Ruleset {
     std::set<std::string> endpoint_addresses;  // pods that were no endpoints before
     std::vector<std::string> conflicts;        // addresses and ports that another Service holds: for the log
     std::vector<UdpFlows> udp;                 // flows that no longer go where they should
+    std::map<std::string, GoneEndpoint> gone;  // "10.0.0.1 . 8080"; may be back, see lists()
   };
   News take_news();
+  // Whether a slice holds the endpoint ("10.0.0.1 . 8080") of a TCP port.
+  bool lists(const std::string& endpoint) const { return listed_.count(endpoint) > 0; }
 
  private:
   struct Service {
@@ -89,6 +97,7 @@ class Ruleset {
   void add_port(const std::string& key, const ServicePort& now, const std::set<std::string>& kept, std::string& out);
   void chain_rules(const std::string& chain, const std::string& id, const ServicePort& p, const std::vector<std::string>& endpoints, std::string& out) const;
   void note_udp(const ServicePort& p, bool gone);
+  void note_endpoints(const json::Value& before, const json::Value& now);
   void hold_hairpin(const ServicePort& p, int by, std::string& out);
   std::string skeleton() const;
 
@@ -101,6 +110,7 @@ class Ruleset {
   std::map<std::string, std::string> claims_;                        // "10.96.0.9 . tcp . 80" or "tcp . 30080" -> the port that has it
   std::map<std::string, std::set<std::string>> waiting_;             // the same -> services that would have it
   std::map<std::string, int> hairpin_;                               // pod address -> uses
+  std::map<std::string, int> listed_;                                // endpoints of TCP ports, "10.0.0.1 . 8080" -> how often slices hold them
   std::set<std::string> bridges_, applied_bridges_;
   std::string holder_ = "holder-0";
   size_t endpoints_ = 0;

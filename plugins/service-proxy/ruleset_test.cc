@@ -149,6 +149,27 @@ TEST(Ruleset, SaysWhichUdpFlowsMayGoOn) {
   EXPECT_TRUE(r.take_news().udp.at(0).endpoints.empty());
 }
 
+TEST(Ruleset, SaysWhichEndpointsAreGone) {
+  Ruleset r("pintle-test", "n1");
+  const auto gone = [&r] {
+    std::map<std::string, bool> out;
+    for (const auto& [endpoint, g] : r.take_news().gone) out[endpoint] = g.ended;
+    return out;
+  };
+  using Gone = std::map<std::string, bool>;
+  r.set_slice("default/web-1", slice({"10.0.0.1", "10.0.0.2", "10.0.0.3"}));
+  r.set_slice("default/other-1", slice({"10.0.0.3"}));
+  r.set_slice("default/web-1", slice({"10.0.0.1", "10.0.0.3"}, {"10.0.0.2"}));
+  EXPECT_EQ(gone(), Gone{}) << "one that terminates is there";
+  r.set_slice("default/web-1", slice({}));
+  EXPECT_EQ(gone(), (Gone{{"10.0.0.1 . 8080", false}, {"10.0.0.2 . 8080", true}})) << "another slice has the third";
+  EXPECT_FALSE(r.lists("10.0.0.1 . 8080"));
+  EXPECT_TRUE(r.lists("10.0.0.3 . 8080"));
+  r.set_slice("default/other-1", slice({}, {"10.0.0.3"}));
+  r.set_slice("default/other-1", {});
+  EXPECT_EQ(gone(), (Gone{{"10.0.0.3 . 8080", false}})) << "the pods of a Service that is deleted may live on";
+}
+
 // The kernel takes what we write: every state and every step between them, in a network namespace of its own.
 TEST(Ruleset, TheKernelTakesEveryStep) {
   if (geteuid() != 0 || unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "needs root for a network namespace";

@@ -171,6 +171,43 @@ class Kinds(ServiceTest):
             wait(lambda: ask() == "u2", 10, "the answer of the next pod to the same socket")
         self.k("delete", "pod", "u1", "u2", "--now")
 
+    def test_tcp_flows_end_with_their_endpoint(self):
+        """A client that uses a port again must not be sent where its former connection from there went: connection tracking remembers such a one for up to two
+        minutes when the pod ended in the middle of its closing."""
+        self.run_pods(*[self.pod(n, WEB, labels={"app": "flows"}) for n in ("ends", "leaves", "stays")])
+        ip = self.service("flows", {"app": "flows"})["clusterIP"]
+        wait(lambda: {fetch(ip) for _ in range(30)} == {"ends", "leaves", "stays"}, 20, "all three pods")
+        with socket.create_connection((ip, 80)) as s:
+            here = s.getsockname()[0]
+
+        def flows():
+            listed = subprocess.run(["conntrack", "-L", "-p", "tcp", "-d", ip, "--state", "FIN_WAIT"], capture_output=True, text=True).stdout
+            listed += subprocess.run(["conntrack", "-L", "-p", "tcp", "-d", ip, "--state", "ESTABLISHED"], capture_output=True, text=True).stdout
+            return {int(n) for n in re.findall(r" dst=\S+ sport=(\d+) dport=80 ", listed)} & set(PLANTED)
+
+        def plant(port, state, pod):
+            subprocess.run(["conntrack", "-I", "-p", "tcp", "-s", here, "-d", ip, "--sport", str(port), "--dport", "80", "--state", state, "--timeout", "120",
+                            "--dst-nat", f"{self.pod_ip(pod)}:8080", "-u", "SEEN_REPLY,ASSURED"], check=True, capture_output=True)
+
+        # Ports outside the range that the kernel gives to clients.
+        PLANTED = {61001: ("FIN_WAIT", "ends"), 61002: ("ESTABLISHED", "ends"), 61003: ("FIN_WAIT", "leaves"), 61004: ("ESTABLISHED", "leaves"), 61005: ("FIN_WAIT", "stays")}
+        for port, (state, pod) in PLANTED.items():
+            plant(port, state, pod)
+        self.assertEqual(flows(), set(PLANTED))
+        self.k("delete", "pod", "ends", "--grace-period=1")
+        wait(lambda: flows() == {61003, 61004, 61005}, 10, "the end of both flows to the pod that ended")
+        self.k("label", "pod", "leaves", "app-")
+        wait(lambda: 61003 not in flows(), 10, "the end of the flow that was closing")
+        self.assertEqual(flows(), {61004, 61005}, "an open connection to a pod that lives on goes on")
+        for port in (61001, 61002, 61003):
+            c = http.client.HTTPConnection(ip, 80, timeout=3, source_address=(here, port))
+            c.request("GET", "/")
+            self.assertEqual(c.getresponse().read().decode().strip(), "stays", f"from port {port}")
+            c.close()
+        for port in (61004, 61005):
+            subprocess.run(["conntrack", "-D", "-p", "tcp", "--sport", str(port), "-d", ip], check=True, capture_output=True)
+        self.k("delete", "pod", "leaves", "stays", "--now")
+
     def test_own_endpoints(self):
         a = self.pod_ip("a")
         ip = self.service("mirrored")["clusterIP"]

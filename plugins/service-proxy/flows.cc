@@ -1,7 +1,8 @@
-#include "udp_flows.h"
+#include "flows.h"
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -55,28 +57,42 @@ Side side_of(const nlattr* tuple) {
   return s;
 }
 
+struct Flow {
+  Side out, back;
+  uint8_t tcp_state = TCP_CONNTRACK_NONE;
+  std::string endpoint() const { return back.from + " . " + std::to_string(back.from_port); }
+};
+
 struct Search {
-  std::map<std::pair<std::string, uint16_t>, const UdpFlows*> wanted;
+  uint8_t protocol;
+  std::function<bool(const Flow&)> matches;
   std::vector<std::vector<char>> found;  // the original tuples, as attributes
 };
 
+uint8_t tcp_state_of(const nlattr* protocol_info) {
+  uint8_t state = TCP_CONNTRACK_NONE;
+  for_each_in(protocol_info, [&](const nlattr* tcp) {
+    if (mnl_attr_get_type(tcp) != CTA_PROTOINFO_TCP) return;
+    for_each_in(tcp, [&](const nlattr* a) {
+      if (mnl_attr_get_type(a) == CTA_PROTOINFO_TCP_STATE) state = mnl_attr_get_u8(a);
+    });
+  });
+  return state;
+}
+
 int on_flow(const nlmsghdr* message, void* data) {
   auto& search = *static_cast<Search*>(data);
-  const nlattr *original = nullptr, *reply = nullptr;
+  const nlattr *original = nullptr, *reply = nullptr, *info = nullptr;
   for_each(mnl_nlmsg_get_payload_offset(message, sizeof(nfgenmsg)), mnl_nlmsg_get_payload_len(message) - MNL_ALIGN(sizeof(nfgenmsg)), [&](const nlattr* a) {
     if (mnl_attr_get_type(a) == CTA_TUPLE_ORIG) original = a;
     if (mnl_attr_get_type(a) == CTA_TUPLE_REPLY) reply = a;
+    if (mnl_attr_get_type(a) == CTA_PROTOINFO) info = a;
   });
   if (!original || !reply) return MNL_CB_OK;
-  const Side out = side_of(original), back = side_of(reply);
-  if (out.protocol != IPPROTO_UDP) return MNL_CB_OK;
-  auto it = search.wanted.find({out.to, out.to_port});
-  if (it == search.wanted.end()) {
-    // A node port at any address of the node; what was not translated is a flow of somebody else.
-    it = search.wanted.find({"", out.to_port});
-    if (it == search.wanted.end() || back.from == out.to) return MNL_CB_OK;
-  }
-  if (it->second->endpoints.count(back.from + " . " + std::to_string(back.from_port))) return MNL_CB_OK;
+  Flow flow{.out = side_of(original), .back = side_of(reply)};
+  if (flow.out.protocol != search.protocol) return MNL_CB_OK;
+  if (info) flow.tcp_state = tcp_state_of(info);
+  if (!search.matches(flow)) return MNL_CB_OK;
   const auto* bytes = reinterpret_cast<const char*>(original);
   search.found.emplace_back(bytes, bytes + mnl_attr_get_len(original));
   return MNL_CB_OK;
@@ -106,13 +122,7 @@ int exchange(mnl_socket* socket, const nlmsghdr* m, mnl_cb_t on_message, void* d
   }
 }
 
-}  // namespace
-
-Result<size_t> forget_udp_flows(const std::vector<UdpFlows>& flows) {
-  Search search;
-  for (const UdpFlows& f : flows)
-    for (const auto& a : f.addresses) search.wanted[{a, f.port}] = &f;
-  if (search.wanted.empty()) return size_t{0};
+Result<size_t> forget(Search search) {
   const auto failed = [](const char* what) { return Error(PINTLE_UNAVAILABLE, std::string(what) + ": " + std::strerror(errno)); };
   const std::unique_ptr<mnl_socket, int (*)(mnl_socket*)> socket(mnl_socket_open(NETLINK_NETFILTER), mnl_socket_close);
   if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return failed("a netlink socket cannot be opened");
@@ -128,6 +138,34 @@ Result<size_t> forget_udp_flows(const std::vector<UdpFlows>& flows) {
     else if (errno != ENOENT) return failed("a flow cannot be forgotten");
   }
   return forgotten;
+}
+
+}  // namespace
+
+Result<size_t> forget_udp_flows(const std::vector<UdpFlows>& flows) {
+  std::map<std::pair<std::string, uint16_t>, const UdpFlows*> wanted;
+  for (const UdpFlows& f : flows)
+    for (const auto& a : f.addresses) wanted[{a, f.port}] = &f;
+  if (wanted.empty()) return size_t{0};
+  return forget({.protocol = IPPROTO_UDP, .matches = [&wanted](const Flow& flow) {
+                   auto it = wanted.find({flow.out.to, flow.out.to_port});
+                   if (it == wanted.end()) {
+                     // A node port at any address of the node; what was not translated is a flow of somebody else.
+                     it = wanted.find({"", flow.out.to_port});
+                     if (it == wanted.end() || flow.back.from == flow.out.to) return false;
+                   }
+                   return !it->second->endpoints.count(flow.endpoint());
+                 }, .found = {}});
+}
+
+Result<size_t> forget_tcp_flows(const std::map<std::string, GoneEndpoint>& gone) {
+  if (gone.empty()) return size_t{0};
+  return forget({.protocol = IPPROTO_TCP, .matches = [&gone](const Flow& flow) {
+                   // What has ended is no obstacle: a new SYN replaces it.
+                   if (flow.tcp_state == TCP_CONNTRACK_TIME_WAIT || flow.tcp_state == TCP_CONNTRACK_CLOSE || flow.back.from == flow.out.to) return false;
+                   const auto it = gone.find(flow.endpoint());
+                   return it != gone.end() && (flow.tcp_state != TCP_CONNTRACK_ESTABLISHED || it->second.ended);
+                 }, .found = {}});
 }
 
 }  // namespace pintle::service_proxy
