@@ -269,6 +269,50 @@ TEST(PodStatus, AFinishedStatusIsNoReasonToWrite) {
   EXPECT_TRUE(merge_patch(first, pod_status(in)).is_null()) << merge_patch(first, pod_status(in)).dump();
 }
 
+TEST(PodStatus, WhatSomebodyMayWaitForIsPressing) {
+  const Value pod = js(R"({"metadata":{"name":"p","namespace":"ns","uid":"u","generation":1},"spec":{"containers":[{"name":"c","image":"i:1"}]},"status":{"phase":"Pending"}})");
+  std::map<std::string, ContainerNote, std::less<>> notes;
+  PodView view;
+  StatusInputs in{.pod = &pod, .view = &view, .notes = &notes, .node_name = "n", .host_ip = "192.0.2.1", .runtime_name = "docker", .now = 1800000000000000000};
+  const auto next = [&](const Value& before) {
+    Value status = pod_status(in);
+    EXPECT_FALSE(merge_patch(before, status).is_null());
+    return status;
+  };
+  const Value creating = next(pod["status"]);
+  EXPECT_FALSE(is_pressing(pod["status"], creating)) << "it is being made";
+  notes["c"].waiting_reason = "ErrImagePull";
+  const Value held_up = next(creating);
+  EXPECT_TRUE(is_pressing(creating, held_up)) << "the image cannot be pulled";
+  EXPECT_TRUE(is_pressing(pod["status"], held_up));
+  notes["c"].waiting_message = "no such image";
+  EXPECT_TRUE(is_pressing(held_up, next(held_up))) << "why";
+  notes.clear();
+  view.sandboxes.push_back({.id = "s", .uid = "u", .ready = true, .ips = {"10.0.0.1"}});
+  in.containers_ready_to_start = true;
+  const Value sandbox = next(creating);
+  EXPECT_FALSE(is_pressing(creating, sandbox)) << "its address";
+  ContainerView c;
+  c.id = "x";
+  c.pod_id = "s";
+  c.name = "c";
+  c.state = ContainerView::State::kCreated;
+  view.containers.push_back(c);
+  const Value created = next(sandbox);
+  EXPECT_FALSE(is_pressing(sandbox, created)) << "its id";
+  view.containers[0].state = ContainerView::State::kRunning;
+  const Value running = next(created);
+  EXPECT_TRUE(is_pressing(created, running)) << "it runs";
+  notes["c"].started = notes["c"].ready = true;
+  const Value ready = next(running);
+  EXPECT_TRUE(is_pressing(running, ready)) << "it is ready";
+  view.containers[0].attempt = 1;
+  EXPECT_TRUE(is_pressing(ready, next(ready))) << "it was restarted";
+  view.containers[0].attempt = 0;
+  view.containers[0].state = ContainerView::State::kExited;
+  EXPECT_TRUE(is_pressing(ready, next(ready))) << "it ended";
+}
+
 TEST(PodStatus, AContainerThatNeverStartedHasNoTimesAndIsNoReasonToWriteAgain) {
   Value pod = js(R"({"metadata":{"name":"p","namespace":"ns","uid":"u","generation":1},"spec":{"containers":[{"name":"c","image":"i:1"}]}})");
   PodView view;

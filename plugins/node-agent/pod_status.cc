@@ -96,6 +96,24 @@ Value container_status(const StatusInputs& in, const ContainerSpec& c, bool& run
   return s;
 }
 
+const Value& condition(const Value& status, std::string_view type) {
+  static const Value none;
+  for (const auto& c : status["conditions"].items())
+    if (c["type"].as_string() == type) return c;
+  return none;
+}
+
+}  // namespace
+
+const Value& status_condition(const Value& status, std::string_view type) {
+  static const Value none;
+  for (const auto& c : status["conditions"].items())
+    if (c["type"].as_string() == type) return c;
+  return none;
+}
+
+namespace {
+
 struct Wanted {
   const char* type;
   bool status;
@@ -280,6 +298,34 @@ Value pod_status(const StatusInputs& in) {
   status.set("containerStatuses", std::move(main));
   if (!status["qosClass"].is_string()) status.set("qosClass", qos_class(pod));
   return status;
+}
+
+bool is_pressing(const Value& from, const Value& to) {
+  for (const char* key : {"phase", "reason", "message"})
+    if (from[key].as_string() != to[key].as_string()) return true;
+  for (const char* type : {"Ready", "ContainersReady"}) {
+    const Value &before = status_condition(from, type), &after = status_condition(to, type);
+    if (before["status"].as_string("False") != after["status"].as_string("False")) return true;
+    if (before.is_object() && before["reason"].as_string() != after["reason"].as_string()) return true;
+  }
+  static const Value fresh = json::parse(R"({"state":{"waiting":{}},"restartCount":0})").value;
+  // What it does and why; not when it began.
+  const auto kind = [](const Value& status) { return status["state"].members().empty() ? std::string_view("waiting") : std::string_view(status["state"].members()[0].key); };
+  const auto held_up = [](const Value& status, const char* key) {
+    const std::string_view text = status.at("state.waiting")[key].as_string();
+    return text == "ContainerCreating" || text == "PodInitializing" ? std::string_view() : text;
+  };
+  for (const char* list : {"containerStatuses", "initContainerStatuses"})
+    for (const auto& after : to[list].items()) {
+      const Value* before = &fresh;
+      for (const auto& s : from[list].items())
+        if (s["name"] == after["name"]) before = &s;
+      if (kind(*before) != kind(after) || held_up(*before, "reason") != held_up(after, "reason") || held_up(*before, "message") != held_up(after, "message")) return true;
+      for (const char* key : {"ready", "started"})
+        if ((*before)[key].as_bool() != after[key].as_bool()) return true;
+      if ((*before)["restartCount"].as_int() != after["restartCount"].as_int()) return true;
+    }
+  return false;
 }
 
 Value merge_patch(const Value& from, const Value& to) {

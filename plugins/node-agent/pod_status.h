@@ -41,6 +41,13 @@ struct Progress {
 };
 Progress progress_of(const json::Value& pod, const PodView& view);
 
+// Whether somebody may wait for the change from one status to the next: the phase, readiness, a container that began, ended or is held up. The rest (an address,
+// an id, the conditions on the way up) may wait for company: while a pod starts, four writes become one or two.
+bool is_pressing(const json::Value& from, const json::Value& to);
+
+// Of a status; null when it has none of this type.
+const json::Value& status_condition(const json::Value& status, std::string_view type);
+
 // A merge patch that turns `from` into `to`; null when they are equal.
 json::Value merge_patch(const json::Value& from, const json::Value& to);
 

@@ -95,9 +95,7 @@ void PodWorker::stop_container(const ContainerSpec& c, const ContainerView& v, i
   const std::string name(c.name()), id = v.id;
   Memory& m = memory(name);
   m.busy = true;
-  if (m.probes) m.probes->stop();
-  m.probes.reset();
-  m.note.ready = false;
+  if (m.probes) m.probes->keep_readiness();
   if (m.restart_id != id) event("Normal", "Killing", message.empty() ? "Stopping container " + name : message);
   const uint64_t begun = context_.host.now();
   const auto terminate = [weak = weak_from_this(), name, id, grace, begun] {

@@ -17,6 +17,9 @@ constexpr size_t kLogTail = 2048;
 constexpr int kLogTailLines = 80;
 constexpr uint64_t kLogTime = 10 * kSecond;
 
+// How long a change of the status that nobody waits for is kept for the next one.
+constexpr uint64_t kCompany = kSecond / 5;
+
 // 1 s, 2 s, 4 s, ... 2 minutes.
 uint64_t retry_delay(unsigned failures) { return std::min<uint64_t>(120, uint64_t{1} << std::min(7u, failures)) * kSecond; }
 
@@ -540,8 +543,18 @@ void PodWorker::write_status() {
   in.failed_reason = failed_reason_;
   in.failed_message = failed_message_;
   in.containers_ready_to_start = view_.ready_sandbox() != nullptr;
-  Value patch = merge_patch(pod_["status"], pod_status(in));
-  if (patch.is_null()) return;
+  const Value status = pod_status(in);
+  Value patch = merge_patch(pod_["status"], status);
+  if (patch.is_null()) {
+    status_due_ = 0;
+    return;
+  }
+  const uint64_t now = context_.host.now();
+  if (stage_ != Stage::kStatus && !is_pressing(pod_["status"], status)) {
+    if (status_due_ == 0) status_due_ = now + kCompany;
+    if (status_due_ > now) return wake(status_due_ - now);
+  }
+  status_due_ = 0;
   status_busy_ = true;
   Op op = Op::merge("pods", str(pod_["metadata"]["namespace"]), str(pod_["metadata"]["name"]), Value::object({{"status", std::move(patch)}}), "status");
   op.if_uid = uid_;

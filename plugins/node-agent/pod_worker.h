@@ -140,6 +140,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   std::shared_ptr<EndpointGate> gate_;
   Timer wake_, cut_;
   uint64_t wake_in_ = UINT64_MAX, retry_sandbox_at_ = 0, retry_volumes_at_ = 0;
+  uint64_t status_due_ = 0;  // when a change that is not pressing is written at the latest; 0 = there is none
   int64_t cut_grace_ = -1;
   unsigned sandbox_failures_ = 0, volume_failures_ = 0;
   Stage stage_ = Stage::kNone;

@@ -8,9 +8,6 @@ namespace pintle::node_agent {
 using json::Value;
 using Outcome = ActionResult::Outcome;
 
-namespace {
-}
-
 ProbeJudge::ProbeJudge(int64_t success_threshold, int64_t failure_threshold, bool initially)
     : success_(std::max<int64_t>(1, success_threshold)), failure_(std::max<int64_t>(1, failure_threshold)), last_(initially), verdict_(initially) {}
 
@@ -64,8 +61,14 @@ void Probes::stop() {
   for (auto& one : all_) one.timer.reset();
 }
 
+void Probes::keep_readiness() {
+  only_readiness_ = true;
+  for (auto& one : all_)
+    if (std::strcmp(one.kind, "Readiness") != 0) one.timer.reset();
+}
+
 void Probes::schedule(One& one, uint64_t delay_ns) {
-  if (stopped_) return;
+  if (stopped_ || (only_readiness_ && std::strcmp(one.kind, "Readiness") != 0)) return;
   const size_t index = static_cast<size_t>(&one - all_.data());
   one.timer = context_.host.after(delay_ns, strand_.wrap([weak = weak_from_this(), index] {
     if (const auto self = weak.lock()) self->run(index);
@@ -86,7 +89,7 @@ void Probes::run(size_t index) {
 void Probes::result(size_t index, const ActionResult& r) {
   One& one = all_[index];
   one.running = false;
-  if (stopped_) return;
+  if (stopped_ || (only_readiness_ && std::strcmp(one.kind, "Readiness") != 0)) return;
   schedule(one, static_cast<uint64_t>(std::max<int64_t>(1, one.spec["periodSeconds"].as_int(10))) * kSecond);
   const bool startup = std::strcmp(one.kind, "Startup") == 0, readiness = std::strcmp(one.kind, "Readiness") == 0;
   // What could not be tried (the driver is being replaced) says nothing about a container: what was known of it holds.

@@ -37,6 +37,9 @@ class Probes : public std::enable_shared_from_this<Probes> {
   ~Probes() { stop(); }
   void start();
   void stop();  // no callback comes afterwards
+  // The container is being stopped: nothing restarts it any more, but while it serves it is as ready as it says. A pod that ends is out of its Services, except
+  // when none of their pods is ready: then those that still serve are asked (https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#serving).
+  void keep_readiness();
   bool started() const { return started_; }
   bool ready() const { return started_ && ready_; }
   const std::string& container_id() const { return target_.container_id; }
@@ -59,7 +62,7 @@ class Probes : public std::enable_shared_from_this<Probes> {
   ActionTarget target_;
   Events events_;
   std::vector<One> all_;
-  bool started_ = true, ready_ = true, stopped_ = false;
+  bool started_ = true, ready_ = true, stopped_ = false, only_readiness_ = false;
   uint64_t begun_ = 0;
 };
 

@@ -17,14 +17,8 @@ const char* const kConditions[][4] = {{"MemoryPressure", "False", "KubeletHasSuf
                                       {"PIDPressure", "False", "KubeletHasSufficientPID", "the node has sufficient PID available"}};
 
 // null = there is none.
-Value condition_of(const Value& node, std::string_view type) {
-  for (const auto& c : node["status"]["conditions"].items())
-    if (c["type"].as_string() == type) return c;
-  return Value();
-}
-
 Value condition(const Value& old, std::string_view type, std::string_view status, std::string_view reason, std::string_view message, int64_t now) {
-  const Value before = condition_of(old, type);
+  const Value& before = status_condition(old["status"], type);
   const bool same = before["status"].as_string() == status;
   return Value::object({{"type", type}, {"status", status}, {"lastHeartbeatTime", format_time(now)},
                         {"lastTransitionTime", same && before["lastTransitionTime"].is_string() ? before["lastTransitionTime"] : Value(format_time(now))},
@@ -43,7 +37,7 @@ Value node_object(const NodeConfig& config, const HostFacts& host, const Runtime
   s.set("allocatable", config.allocatable);
   Value conditions = Value::array();
   for (const auto& c : kConditions) conditions.push(condition(old, c[0], c[1], c[2], c[3], now));
-  const Value before = condition_of(old, "Ready");
+  const Value& before = status_condition(old["status"], "Ready");
   conditions.push(!runtime.known && !before.is_null() ? before
                   : runtime.ready ? condition(old, "Ready", "True", "KubeletReady", "the node agent is ready", now)
                                   : condition(old, "Ready", "False", "KubeletNotReady", runtime.message.empty() ? "the runtime has not answered yet" : runtime.message, now));

@@ -22,13 +22,24 @@ bool is_label(std::string_view s, bool first_is_letter) {
   return std::all_of(s.begin(), s.end(), [](char c) { return lower_alnum(c) || c == '-'; });
 }
 
-bool is_subdomain(std::string_view s) {
+// Whether each part between two of `separators` is as `test` says.
+template <class Test>
+bool every_part(std::string_view s, const char* separators, Test test) {
   for (;;) {
-    const size_t dot = s.find('.');
-    if (!is_label(s.substr(0, dot), false)) return false;
-    if (dot == std::string_view::npos) return true;
-    s.remove_prefix(dot + 1);
+    const size_t end = s.find_first_of(separators);
+    if (!test(s.substr(0, end))) return false;
+    if (end == std::string_view::npos) return true;
+    s.remove_prefix(end + 1);
   }
+}
+
+bool is_subdomain(std::string_view s) {
+  return every_part(s, ".", [](std::string_view label) { return is_label(label, false); });
+}
+
+// A label that may have underscores inside.
+bool is_underscored_label(std::string_view s) {
+  return !s.empty() && lower_alnum(s.front()) && lower_alnum(s.back()) && std::all_of(s.begin(), s.end(), [](char c) { return lower_alnum(c) || c == '-' || c == '_'; });
 }
 
 bool is_name_part(std::string_view s) {
@@ -108,29 +119,15 @@ std::string check_search_domain(std::string_view s) {
   if (s == ".") return "";
   if (s.ends_with('.')) s.remove_suffix(1);
   if (s.size() > 253) return too_long(253);
-  for (;;) {
-    const size_t dot = s.find('.');
-    std::string_view label = s.substr(0, dot);
+  const bool fine = every_part(s, ".", [](std::string_view label) {
     if (label.starts_with('_')) label.remove_prefix(1);
-    if (label.empty() || !lower_alnum(label.front()) || !lower_alnum(label.back()) ||
-        !std::all_of(label.begin(), label.end(), [](char c) { return lower_alnum(c) || c == '-' || c == '_'; }))
-      return std::string(kSearchDomainText);
-    if (dot == std::string_view::npos) return "";
-    s.remove_prefix(dot + 1);
-  }
+    return is_underscored_label(label);
+  });
+  return fine ? "" : std::string(kSearchDomainText);
 }
 
 bool is_sysctl(std::string_view s) {
-  if (s.size() > 253) return false;
-  for (;;) {
-    const size_t end = s.find_first_of("./");
-    const std::string_view part = s.substr(0, end);
-    if (part.empty() || !lower_alnum(part.front()) || !lower_alnum(part.back()) ||
-        !std::all_of(part.begin(), part.end(), [](char c) { return lower_alnum(c) || c == '-' || c == '_'; }))
-      return false;
-    if (end == std::string_view::npos) return true;
-    s.remove_prefix(end + 1);
-  }
+  return s.size() <= 253 && every_part(s, "./", is_underscored_label);
 }
 
 std::string check_port_name(std::string_view s) {

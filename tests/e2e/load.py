@@ -4,11 +4,23 @@ What counts as failed: everything that is not a 200 with a body, with one except
 byte of an answer, asks once more on a new one, as RFC 9110 section 9.2.2 and RFC 9112 section 9.3.1 let it for GET. These are counted and printed.
 A first request on a new connection is never repeated."""
 import http.client
+import re
+import socket
 import subprocess
 import threading
 import time
 
 RATE = 200
+
+
+class Connection(http.client.HTTPConnection):
+    """Keeps its socket when it cannot connect: whoever asks why needs its port."""
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect((self.host, self.port))
 
 
 class Load:
@@ -35,15 +47,19 @@ class Load:
 
     @staticmethod
     def whereabouts(connection):
-        """How far a request came that was never answered: what the packet filter knows of its connection."""
-        if connection.sock is None:
-            return "never connected"
+        """How far a request came that was never answered: what its socket, the packet filter and the link to its endpoint know."""
         port = connection.sock.getsockname()[1]
-        try:
-            flows = subprocess.run(["conntrack", "-L", "-p", "tcp", "--sport", str(port)], capture_output=True, text=True, timeout=5).stdout.strip()
-        except (OSError, subprocess.TimeoutExpired) as e:
-            flows = repr(e)
-        return f"connected from port {port}: {flows or 'no flow'}"
+
+        def told(*command):
+            try:
+                return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
+            except (OSError, subprocess.TimeoutExpired) as e:
+                return repr(e)
+
+        flows = told("conntrack", "-L", "-p", "tcp", "--sport", str(port))
+        ends = {source for source in re.findall(r"src=(\S+)", flows)}
+        links = "; ".join(line for line in told("ip", "neigh").splitlines() if line.split()[0] in ends)
+        return f"from port {port}; socket: {told('ss', '-Htnoi', f'sport = :{port}') or 'none'}; flow: {flows or 'none'}; neighbours: {links or 'none'}"
 
     def run(self, offset):
         connection, used = None, False
@@ -54,7 +70,7 @@ class Load:
             again, error, body, keep = 0, None, None, False
             while True:
                 if connection is None:
-                    connection, used = http.client.HTTPConnection(self.address, 80, timeout=5), False
+                    connection, used = Connection(self.address, 80, timeout=5), False
                 try:
                     body, keep = self.ask(connection)
                 except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError) as e:
