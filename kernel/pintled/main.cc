@@ -1,5 +1,4 @@
 // pintled: the kernel as a process.
-#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -48,17 +47,6 @@ void raise_descriptor_limit() {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
   }
-}
-
-// A peak (all objects read at the start, OpenAPI documents) leaves free memory that the C library keeps. It is given back when it is much.
-void give_back_memory(Executor& executor, uint64_t after_ns) {
-  constexpr size_t kMuch = 8u << 20;
-  executor.after(after_ns, [&executor] {
-    executor.post_blocking([&executor] {
-      if (mallinfo2().fordblks > kMuch) malloc_trim(0);
-      give_back_memory(executor, 60ull * 1000000000);
-    });
-  });
 }
 
 // The address a client on this machine uses: a wildcard becomes the loopback.
@@ -117,7 +105,6 @@ int run(const Options& options, sigset_t& signals) {
     // The kubeconfig holds a copy of the client's certificate.
     if (auto written = write_kubeconfig(config.data + "/admin.kubeconfig", certs_dir, kube); !written) log::error("certs", written.error().text);
   });
-  give_back_memory(executor, 5ull * 1000000000);
 
   // A signal ends the waiting below; the plugins' start goes on beside it.
   auto settled = std::make_shared<std::atomic<int>>(0);  // 1 up, 2 failed
@@ -183,8 +170,6 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ignore_sigpipe();
   raise_descriptor_limit();
-  // The default is eight arenas per core, each with holes of its own.
-  mallopt(M_ARENA_MAX, static_cast<int>(std::max(2u, std::thread::hardware_concurrency())));
   const Config& c = options->config;
   if (!log::open({log::parse_level(c.log_level), c.log_format == "json", c.log_file})) {
     std::fprintf(stderr, "pintled: cannot write the log file %s\n", c.log_file.c_str());
