@@ -1,4 +1,5 @@
 #include "pod_worker.h"
+#include "pintle/connection_tracking.h"
 #include "pintle/timestamp.h"
 
 namespace pintle::node_agent {
@@ -141,6 +142,22 @@ void PodWorker::stop_container(const ContainerSpec& c, const ContainerView& v, i
              [go](ActionResult r) { go(r.outcome == ActionResult::Outcome::kSuccess ? "" : r.text.empty() ? "it failed" : r.text); });
 }
 
+// Before the pod's address is free: its connections are over, and what the packet filter remembers of them would swallow the SYN of a client that comes back from
+// the same port. Docker's engine forgets them too when it takes the network away, but by the client's port: it would cut off the connection that has taken the
+// place of one meanwhile, to whatever pod it goes.
+void PodWorker::forget_connections(std::function<void()> then) {
+  std::vector<std::string> addresses;
+  if (link_ && !link_->can("probe:exec") && !pod_["spec"]["hostNetwork"].as_bool())
+    for (const auto& s : view_.sandboxes) addresses.insert(addresses.end(), s.ips.begin(), s.ips.end());
+  if (addresses.empty()) return then();
+  context_.host.post_blocking([host = context_.host, addresses, in_hand = context_.in_hand.begin(), then = std::make_shared<std::function<void()>>(site_.strand().wrap(std::move(then)))] {
+    for (const auto& a : addresses)
+      if (const auto forgotten = forget_flows({.protocol = 0, .endpoint = a}, [](const TrackedFlow&) { return true; }); !forgotten)
+        host.debug("connections to a pod that has ended are still remembered", Value::object({{"address", a}, {"error", forgotten.error().text}}));
+    (*then)();
+  });
+}
+
 void PodWorker::remove_from_runtime() {
   // Containers of sandboxes that are gone first, then sandboxes with all that is in them.
   auto ids = std::make_shared<std::vector<std::pair<uint32_t, std::string>>>();
@@ -182,7 +199,7 @@ void PodWorker::remove_from_runtime() {
                       }),
                       120 * kSecond);
   };
-  (*next)();
+  forget_connections([next] { (*next)(); });
 }
 
 void PodWorker::remove_from_store() {

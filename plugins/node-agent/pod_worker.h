@@ -124,6 +124,7 @@ class PodWorker : public std::enable_shared_from_this<PodWorker> {
   int64_t grace_seconds() const;
   bool stop_containers(int64_t grace);            // true: nothing runs any more
   void stop_container(const ContainerSpec& c, const ContainerView& v, int64_t grace, const std::string& message);
+  void forget_connections(std::function<void()> then);
   void remove_from_runtime();
   void remove_from_store();
 

@@ -1,6 +1,6 @@
 // What the kernel remembers of flows through Services (connection tracking).
 #pragma once
-#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,9 +13,9 @@ namespace pintle::service_proxy {
 // next packet is dealt anew. Of two entries for one address and port the later counts. Returns how many. Blocks.
 Result<size_t> forget_udp_flows(const std::vector<UdpFlows>& flows);
 
-// A connection's entry outlives the connection when its endpoint goes in the middle of the handshake or of the closing (up to two minutes). A client that comes
-// back from the same port meanwhile would have its SYN sent to nobody. Forgets such flows to `gone`; of endpoints that have ended, the open ones too: their
-// clients are told at the next packet (another endpoint's RST) instead of waiting for an answer. Only flows that were translated. Returns how many. Blocks.
-Result<size_t> forget_tcp_flows(const std::map<std::string, GoneEndpoint>& gone);
+// A connection's entry outlives a connection whose endpoint ended in the middle of the closing (up to two minutes): a client that comes back from the same port
+// would have its SYN sent to nobody; and one that waits for an answer would wait for long. Forgets all flows to these endpoints ("10.0.0.1 . 8080"), which have
+// ended. To be done before rules send anything there again: addresses come back. Returns how many. Blocks.
+Result<size_t> forget_tcp_flows(const std::set<std::string>& ended);
 
 }  // namespace pintle::service_proxy

@@ -96,7 +96,7 @@ void Ruleset::note_endpoints(const Value& before, const Value& now) {
     const auto it = listed_.find(endpoint);
     if (--it->second > 0) return;
     listed_.erase(it);
-    news_.gone[endpoint] = {.ended = !now.is_null() && e.at("conditions.terminating").as_bool(false)};
+    if (!now.is_null() && e.at("conditions.terminating").as_bool(false)) news_.ended.insert(endpoint);
   });
 }
 
@@ -438,6 +438,9 @@ std::string Ruleset::removal() const { return "delete chain ip " + table_ + " " 
 
 std::string Ruleset::removal_of_any() const { return "delete table ip " + table_ + "\n"; }
 
-Ruleset::News Ruleset::take_news() { return std::exchange(news_, {}); }
+Ruleset::News Ruleset::take_news() {
+  std::erase_if(news_.ended, [&](const auto& e) { return listed_.count(e) > 0; });  // its address is another's already
+  return std::exchange(news_, {});
+}
 
 }  // namespace pintle::service_proxy

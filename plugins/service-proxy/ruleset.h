@@ -36,11 +36,6 @@ struct UdpFlows {
   std::set<std::string> endpoints;  // "10.0.0.1 . 53"
 };
 
-// An endpoint of a TCP port that no EndpointSlice holds any more.
-struct GoneEndpoint {
-  bool ended = false;  // its slice lives on without it and said before that it terminates: the pod has ended. Otherwise it may live on elsewhere
-};
-
 class Ruleset {
  public:
   Ruleset(std::string table, std::string node) : table_(std::move(table)), node_(std::move(node)) {}
@@ -72,11 +67,11 @@ class Ruleset {
     std::set<std::string> endpoint_addresses;  // pods that were no endpoints before
     std::vector<std::string> conflicts;        // addresses and ports that another Service holds: for the log
     std::vector<UdpFlows> udp;                 // flows that no longer go where they should
-    std::map<std::string, GoneEndpoint> gone;  // "10.0.0.1 . 8080"; may be back, see lists()
+    // Endpoints of TCP ports ("10.0.0.1 . 8080") that no slice holds any more and whose pods have ended: their slice lives on without them and said before that
+    // they terminate. Others may live on elsewhere.
+    std::set<std::string> ended;
   };
   News take_news();
-  // Whether a slice holds the endpoint ("10.0.0.1 . 8080") of a TCP port.
-  bool lists(const std::string& endpoint) const { return listed_.count(endpoint) > 0; }
 
  private:
   struct Service {

@@ -149,25 +149,21 @@ TEST(Ruleset, SaysWhichUdpFlowsMayGoOn) {
   EXPECT_TRUE(r.take_news().udp.at(0).endpoints.empty());
 }
 
-TEST(Ruleset, SaysWhichEndpointsAreGone) {
+TEST(Ruleset, SaysWhichEndpointsHaveEnded) {
   Ruleset r("pintle-test", "n1");
-  const auto gone = [&r] {
-    std::map<std::string, bool> out;
-    for (const auto& [endpoint, g] : r.take_news().gone) out[endpoint] = g.ended;
-    return out;
-  };
-  using Gone = std::map<std::string, bool>;
+  using Ended = std::set<std::string>;
   r.set_slice("default/web-1", slice({"10.0.0.1", "10.0.0.2", "10.0.0.3"}));
-  r.set_slice("default/other-1", slice({"10.0.0.3"}));
-  r.set_slice("default/web-1", slice({"10.0.0.1", "10.0.0.3"}, {"10.0.0.2"}));
-  EXPECT_EQ(gone(), Gone{}) << "one that terminates is there";
-  r.set_slice("default/web-1", slice({}));
-  EXPECT_EQ(gone(), (Gone{{"10.0.0.1 . 8080", false}, {"10.0.0.2 . 8080", true}})) << "another slice has the third";
-  EXPECT_FALSE(r.lists("10.0.0.1 . 8080"));
-  EXPECT_TRUE(r.lists("10.0.0.3 . 8080"));
   r.set_slice("default/other-1", slice({}, {"10.0.0.3"}));
+  r.set_slice("default/web-1", slice({"10.0.0.1"}, {"10.0.0.2", "10.0.0.3"}));
+  EXPECT_EQ(r.take_news().ended, Ended{}) << "one that terminates is there";
+  r.set_slice("default/web-1", slice({}));
+  EXPECT_EQ(r.take_news().ended, (Ended{"10.0.0.2 . 8080"})) << "the first may live on elsewhere, another slice has the third";
   r.set_slice("default/other-1", {});
-  EXPECT_EQ(gone(), (Gone{{"10.0.0.3 . 8080", false}})) << "the pods of a Service that is deleted may live on";
+  EXPECT_EQ(r.take_news().ended, Ended{}) << "the pods of a Service that is deleted may live on";
+  r.set_slice("default/web-1", slice({}, {"10.0.0.4"}));
+  r.set_slice("default/web-1", slice({}));
+  r.set_slice("default/web-1", slice({"10.0.0.4"}));
+  EXPECT_EQ(r.take_news().ended, Ended{}) << "the address is another pod's already";
 }
 
 // The kernel takes what we write: every state and every step between them, in a network namespace of its own.

@@ -139,10 +139,8 @@ class ServiceProxy final : public Plugin {
     const uint64_t revision = slices_.revision;
     Ruleset::News news = rules_.take_news();
     for (const auto& text : news.conflicts) host.warn(text);
-    gone_.merge(news.gone);
-    if (commands.empty()) {
+    if (commands.empty() && news.ended.empty()) {
       if (revision != confirmed_) confirm(revision);
-      forget_gone();
       return;
     }
     busy_ = true;
@@ -150,10 +148,13 @@ class ServiceProxy final : public Plugin {
     if (docker) docker_checked_ = host.now();
     host.post_blocking([this, filter = filter_, commands = std::move(commands), revision, docker, news = std::move(news)] {
       PacketFilter::allow_hairpin(news.endpoint_addresses);
-      auto result = std::make_shared<Result<void>>(filter->apply(commands));
+      auto result = std::make_shared<Result<void>>(commands.empty() ? Result<void>{} : filter->apply(commands));
       if (result->ok()) {
         const auto forgotten = forget_udp_flows(news.udp);
         if (!forgotten) host.warn("flows of UDP clients may go to endpoints that are gone", Value::object({{"error", forgotten.error().text}}));
+        // No rule leads there any more, and those that may do so again come after this.
+        if (const auto ended = forget_tcp_flows(news.ended); !ended)
+          host.warn("clients may be sent to endpoints that have ended", Value::object({{"error", ended.error().text}}));
       }
       if (docker) {
         filter->admit_in_docker();
@@ -178,23 +179,7 @@ class ServiceProxy final : public Plugin {
     if (draining_) return leave();
     if (!result) return;
     confirm(revision);
-    forget_gone();
     wake();
-  }
-
-  // After the rules that no longer lead there, and beside the next ones: nobody waits for it.
-  void forget_gone() {
-    std::erase_if(gone_, [&](const auto& g) { return rules_.lists(g.first); });
-    if (forgetting_ || draining_ || gone_.empty()) return;
-    forgetting_ = true;
-    host.post_blocking([this, gone = std::exchange(gone_, {})] {
-      const auto forgotten = forget_tcp_flows(gone);
-      if (!forgotten) host.warn("connections from ports that are used again may go to endpoints that are gone", Value::object({{"error", forgotten.error().text}}));
-      strand_.post([this] {
-        forgetting_ = false;
-        forget_gone();
-      });
-    });
   }
 
   // Nobody is to wait for a proxy that no longer confirms. Where a successor has the slot, this is refused: the object is its own.
@@ -241,12 +226,11 @@ class ServiceProxy final : public Plugin {
   Source services_, slices_;
   std::set<std::string> bridges_;
   Timer retry_;
-  std::map<std::string, GoneEndpoint> gone_;  // whose flows are still to be forgotten
   std::shared_ptr<Call> drained_;
   std::string slot_;
   uint64_t epoch_ = 0;
   std::optional<bool> followed_;  // somebody else has the slot; known after the drain
-  bool active_ = false, busy_ = false, failed_ = false, draining_ = false, confirming_ = false, forgetting_ = false;
+  bool active_ = false, busy_ = false, failed_ = false, draining_ = false, confirming_ = false;
   bool applied_once_ = false;
   uint64_t confirmed_ = 0, wanted_ = 0, docker_checked_ = 0;
   Strand strand_;

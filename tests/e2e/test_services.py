@@ -181,30 +181,39 @@ class Kinds(ServiceTest):
             here = s.getsockname()[0]
 
         def flows():
-            listed = subprocess.run(["conntrack", "-L", "-p", "tcp", "-d", ip, "--state", "FIN_WAIT"], capture_output=True, text=True).stdout
-            listed += subprocess.run(["conntrack", "-L", "-p", "tcp", "-d", ip, "--state", "ESTABLISHED"], capture_output=True, text=True).stdout
-            return {int(n) for n in re.findall(r" dst=\S+ sport=(\d+) dport=80 ", listed)} & set(PLANTED)
+            listed = "".join(subprocess.run(["conntrack", "-L", "-p", "tcp", "-d", ip, "--state", state], capture_output=True, text=True).stdout for state in ("FIN_WAIT", "ESTABLISHED"))
+            return {int(n) for n in re.findall(r" dst=\S+ sport=(\d+) dport=80 ", listed)} & set(planted)
 
-        def plant(port, state, pod):
-            subprocess.run(["conntrack", "-I", "-p", "tcp", "-s", here, "-d", ip, "--sport", str(port), "--dport", "80", "--state", state, "--timeout", "120",
-                            "--dst-nat", f"{self.pod_ip(pod)}:8080", "-u", "SEEN_REPLY,ASSURED"], check=True, capture_output=True)
+        def from_port(port):
+            c = http.client.HTTPConnection(ip, 80, timeout=3, source_address=(here, port))
+            try:
+                c.request("GET", "/", headers={"Connection": "close"})
+                return c.getresponse().read().decode().strip()
+            finally:
+                c.close()
 
         # Ports outside the range that the kernel gives to clients.
-        PLANTED = {61001: ("FIN_WAIT", "ends"), 61002: ("ESTABLISHED", "ends"), 61003: ("FIN_WAIT", "leaves"), 61004: ("ESTABLISHED", "leaves"), 61005: ("FIN_WAIT", "stays")}
-        for port, (state, pod) in PLANTED.items():
-            plant(port, state, pod)
-        self.assertEqual(flows(), set(PLANTED))
-        self.k("delete", "pod", "ends", "--grace-period=1")
-        wait(lambda: flows() == {61003, 61004, 61005}, 10, "the end of both flows to the pod that ended")
+        planted = {61001: ("FIN_WAIT", "ends"), 61002: ("ESTABLISHED", "ends"), 61003: ("ESTABLISHED", "leaves"), 61004: ("FIN_WAIT", "stays")}
+        for port, (state, pod) in planted.items():
+            subprocess.run(["conntrack", "-I", "-p", "tcp", "-s", here, "-d", ip, "--sport", str(port), "--dport", "80", "--state", state, "--timeout", "120",
+                            "--dst-nat", f"{self.pod_ip(pod)}:8080", "-u", "SEEN_REPLY,ASSURED"], check=True, capture_output=True)
+        self.assertEqual(flows(), set(planted))
+        # Who forgot them: of those that went, the engine none.
+        with subprocess.Popen(["conntrack", "-E", "-p", "tcp", "-d", ip, "-e", "DESTROY"], stdout=subprocess.PIPE, text=True) as events:
+            self.k("delete", "pod", "ends", "--grace-period=1")
+            wait(lambda: flows() == {61003, 61004}, 10, "the end of both flows to the pod that ended")
+            events.terminate()
+            told = events.stdout.read()
+        for port in (61001, 61002):
+            self.assertRegex(told, rf"sport={port} ")
+        self.assertNotIn("progname=dockerd", told)
+        for port in (61001, 61002):
+            self.assertIn(from_port(port), ("leaves", "stays"), f"from port {port}")
         self.k("label", "pod", "leaves", "app-")
-        wait(lambda: 61003 not in flows(), 10, "the end of the flow that was closing")
-        self.assertEqual(flows(), {61004, 61005}, "an open connection to a pod that lives on goes on")
-        for port in (61001, 61002, 61003):
-            c = http.client.HTTPConnection(ip, 80, timeout=3, source_address=(here, port))
-            c.request("GET", "/")
-            self.assertEqual(c.getresponse().read().decode().strip(), "stays", f"from port {port}")
-            c.close()
-        for port in (61004, 61005):
+        self.endpoints_are("flows", 1)
+        wait(lambda: {fetch(ip) for _ in range(10)} == {"stays"}, 10, "the Service without it")
+        self.assertEqual(flows(), {61003, 61004}, "an open connection to a pod that lives on goes on")
+        for port in (61003, 61004):
             subprocess.run(["conntrack", "-D", "-p", "tcp", "--sport", str(port), "-d", ip], check=True, capture_output=True)
         self.k("delete", "pod", "leaves", "stays", "--now")
 

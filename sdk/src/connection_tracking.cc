@@ -1,0 +1,186 @@
+// By hand instead of with libmnl: whoever links the SDK would have to install that.
+#include "pintle/connection_tracking.h"
+
+#include <arpa/inet.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+namespace pintle {
+namespace {
+
+// Of the kernel's filter: the source address of a tuple (CTA_FILTER_F_CTA_IP_SRC there; in no public header).
+constexpr uint32_t kFilterSourceAddress = 1;
+constexpr timeval kPatience{5, 0};
+
+// Calls visit(type, payload) for each attribute.
+template <class F>
+void for_each_attribute(std::string_view bytes, F&& visit) {
+  while (bytes.size() >= NLA_HDRLEN) {
+    nlattr a;
+    std::memcpy(&a, bytes.data(), sizeof a);
+    if (a.nla_len < NLA_HDRLEN || a.nla_len > bytes.size()) return;
+    visit(a.nla_type & NLA_TYPE_MASK, bytes.substr(NLA_HDRLEN, a.nla_len - NLA_HDRLEN));
+    bytes.remove_prefix(std::min<size_t>(NLA_ALIGN(a.nla_len), bytes.size()));
+  }
+}
+
+template <class T>
+T number(std::string_view payload) {
+  T v{};
+  if (payload.size() == sizeof v) std::memcpy(&v, payload.data(), sizeof v);
+  return v;
+}
+
+struct Side {
+  std::string from, to;  // addresses
+  uint16_t from_port = 0, to_port = 0;
+  uint8_t protocol = 0;
+};
+
+std::string address(std::string_view payload) {
+  char text[INET_ADDRSTRLEN] = "";
+  if (payload.size() == 4) inet_ntop(AF_INET, payload.data(), text, sizeof text);
+  return text;
+}
+
+Side side_of(std::string_view tuple) {
+  Side s;
+  for_each_attribute(tuple, [&](int part, std::string_view inner) {
+    if (part == CTA_TUPLE_IP)
+      for_each_attribute(inner, [&](int type, std::string_view v) {
+        if (type == CTA_IP_V4_SRC) s.from = address(v);
+        if (type == CTA_IP_V4_DST) s.to = address(v);
+      });
+    if (part == CTA_TUPLE_PROTO)
+      for_each_attribute(inner, [&](int type, std::string_view v) {
+        if (type == CTA_PROTO_NUM) s.protocol = number<uint8_t>(v);
+        if (type == CTA_PROTO_SRC_PORT) s.from_port = ntohs(number<uint16_t>(v));
+        if (type == CTA_PROTO_DST_PORT) s.to_port = ntohs(number<uint16_t>(v));
+      });
+  });
+  return s;
+}
+
+// A request of nfnetlink_conntrack, built attribute by attribute.
+class Request {
+ public:
+  Request(uint16_t type, uint16_t flags) : bytes_(NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg)), '\0') {
+    nlmsghdr& m = header();
+    m.nlmsg_type = static_cast<uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | type);
+    m.nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | flags);
+    const nfgenmsg family{.nfgen_family = AF_INET, .version = NFNETLINK_V0, .res_id = 0};
+    std::memcpy(bytes_.data() + NLMSG_HDRLEN, &family, sizeof family);
+  }
+  void put(uint16_t type, std::string_view payload) {
+    const nlattr a{.nla_len = static_cast<uint16_t>(NLA_HDRLEN + payload.size()), .nla_type = type};
+    bytes_.append(reinterpret_cast<const char*>(&a), sizeof a).append(payload);
+    bytes_.resize(NLA_ALIGN(bytes_.size()));
+  }
+  template <class F>
+  void nest(uint16_t type, F&& fill) {
+    const size_t at = bytes_.size();
+    put(type | NLA_F_NESTED, {});
+    fill();
+    const auto length = static_cast<uint16_t>(bytes_.size() - at);
+    std::memcpy(bytes_.data() + at, &length, sizeof length);  // nla_len is the first field
+  }
+  std::string_view finish() {
+    header().nlmsg_len = static_cast<uint32_t>(bytes_.size());
+    return bytes_;
+  }
+
+ private:
+  nlmsghdr& header() { return *reinterpret_cast<nlmsghdr*>(bytes_.data()); }
+  std::string bytes_;
+};
+
+class Socket {
+ public:
+  Socket() : fd_(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER)) {
+    if (fd_ >= 0) setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  }
+  ~Socket() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Socket(const Socket&) = delete;
+
+  // Sends and reads to the end of the answer, on_message(payload after nfgenmsg) for each; errno's value, 0 = done.
+  template <class F>
+  int exchange(std::string_view request, F&& on_message) {
+    if (fd_ < 0) return EBADF;
+    sockaddr_nl kernel{};
+    kernel.nl_family = AF_NETLINK;
+    if (sendto(fd_, request.data(), request.size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0) return errno;
+    for (;;) {
+      const ssize_t n = recv(fd_, buffer_.data(), buffer_.size(), 0);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return errno;
+      auto left = static_cast<size_t>(n);
+      for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer_.data()); NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
+        if (m->nlmsg_type == NLMSG_DONE) return 0;
+        if (m->nlmsg_type == NLMSG_ERROR) return -static_cast<const nlmsgerr*>(NLMSG_DATA(m))->error;
+        const size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
+        if (m->nlmsg_len >= skip) on_message(std::string_view(reinterpret_cast<const char*>(m) + skip, m->nlmsg_len - skip));
+      }
+    }
+  }
+
+ private:
+  const int fd_;
+  alignas(nlmsghdr) std::array<char, 32768> buffer_;
+};
+
+Error failed(const char* what, int error) {
+  return Error(error == EPERM ? PINTLE_FORBIDDEN : PINTLE_UNAVAILABLE, std::string(what) + ": " + std::strerror(error));
+}
+
+}  // namespace
+
+Result<size_t> forget_flows(const TrackedFlowQuery& query, const std::function<bool(const TrackedFlow&)>& which) {
+  Request list(IPCTNL_MSG_CT_GET, NLM_F_DUMP);
+  if (!query.endpoint.empty()) {
+    in_addr endpoint{};
+    if (inet_pton(AF_INET, query.endpoint.c_str(), &endpoint) != 1) return Error(PINTLE_INVALID, "\"" + query.endpoint + "\" is not an IPv4 address");
+    list.nest(CTA_FILTER, [&] {
+      list.put(CTA_FILTER_ORIG_FLAGS, {"\0\0\0", 4});
+      list.put(CTA_FILTER_REPLY_FLAGS, {reinterpret_cast<const char*>(&kFilterSourceAddress), sizeof kFilterSourceAddress});
+    });
+    list.nest(CTA_TUPLE_REPLY, [&] { list.nest(CTA_TUPLE_IP, [&] { list.put(CTA_IP_V4_SRC, {reinterpret_cast<const char*>(&endpoint), sizeof endpoint}); }); });
+  }
+  std::vector<std::string> found;  // reply tuples
+  Socket socket;
+  int error = socket.exchange(list.finish(), [&](std::string_view message) {
+    std::string_view original, reply;
+    for_each_attribute(message, [&](int type, std::string_view v) {
+      if (type == CTA_TUPLE_ORIG) original = v;
+      if (type == CTA_TUPLE_REPLY) reply = v;
+    });
+    const Side out = side_of(original), back = side_of(reply);
+    if (out.to == back.from && out.to_port == back.from_port) return;
+    if ((query.protocol && query.protocol != out.protocol) || (!query.endpoint.empty() && query.endpoint != back.from)) return;
+    if (which({out.protocol, out.to, back.from, out.to_port, back.from_port})) found.emplace_back(reply);
+  });
+  if (error) return failed("connection tracking cannot be read", error);
+  size_t forgotten = 0;
+  for (const auto& tuple : found) {
+    Request one(IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+    one.put(CTA_TUPLE_REPLY | NLA_F_NESTED, tuple);
+    error = socket.exchange(one.finish(), [](std::string_view) {});
+    if (error == 0) ++forgotten;
+    else if (error != ENOENT) return failed("a connection cannot be forgotten", error);
+  }
+  return forgotten;
+}
+
+}  // namespace pintle
