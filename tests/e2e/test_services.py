@@ -262,6 +262,30 @@ class Kinds(ServiceTest):
         wait(lambda: strict in nft("list", "set", "ip", "pintle-kinds", "refused-ips"), 10, "the refusal")
 
 
+    def test_the_last_pod_serves_until_it_is_stopped(self):
+        """While its preStop hook runs, and readiness is probed on: its Service has no other."""
+        pod = self.pod("last", WEB, labels={"app": "last"}, terminationGracePeriodSeconds=30)
+        pod["spec"]["containers"][0].update(lifecycle={"preStop": {"exec": {"command": ["sh", "-c", "while [ ! -e /go ]; do sleep 0.1; done"]}}},
+                                            readinessProbe={"exec": {"command": ["test", "!", "-e", "/unready"]}, "periodSeconds": 1, "failureThreshold": 1})
+        self.run_pods(pod)
+        ip = self.service("last", {"app": "last"})["clusterIP"]
+        wait(lambda: fetch(ip) == "last", 20, "the Service")
+
+        def conditions():
+            slices = self.cluster.get("endpointslices", "-l", "kubernetes.io/service-name=last")["items"]
+            return [e["conditions"] for s in slices for e in s["endpoints"]]
+
+        self.k("delete", "pod", "last", "--wait=false")
+        wait(lambda: "Killing" in self.k("get", "events", "--field-selector", "involvedObject.name=last").out, 10, "the hook")
+        wait(lambda: conditions() == [{"ready": False, "serving": True, "terminating": True}], 10, "the terminating endpoint")
+        self.assertEqual({fetch(ip) for _ in range(20)}, {"last"})
+        self.sh("last", "touch /unready")
+        wait(lambda: conditions() == [{"ready": False, "serving": False, "terminating": True}], 10, "the failed readiness probe")
+        wait(lambda: ip in nft("list", "set", "ip", "pintle-kinds", "refused-ips"), 10, "the refusal")
+        self.sh("last", "touch /go")
+        self.k("wait", "--for=delete", "pod/last", "--timeout=30s")
+
+
 class Restarts(ServiceTest):
     """Pintle goes and comes back; what the containers serve is served meanwhile, and nobody is taken for unready."""
     options = {"kind": "docker", "name": "again"}
