@@ -196,7 +196,7 @@ class Kinds(ServiceTest):
         # Ports outside the range that the kernel gives to clients.
         planted = {61001: ("FIN_WAIT", "ends"), 61002: ("ESTABLISHED", "ends"), 61003: ("ESTABLISHED", "leaves"), 61004: ("FIN_WAIT", "stays")}
         # Who forgets them is told of flows that were made while somebody listens.
-        with subprocess.Popen(["conntrack", "-E", "-p", "tcp", "-d", ip], stdout=subprocess.PIPE, text=True) as events:
+        with subprocess.Popen(["conntrack", "-E", "-p", "tcp", "-d", ip], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as events:
             self.addCleanup(events.kill)
             wait(lambda: fetch(ip) and select.select([events.stdout], [], [], 0.1)[0], 10, "the events of connection tracking")
             for port, (state, pod) in planted.items():
