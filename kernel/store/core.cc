@@ -324,7 +324,8 @@ void StoreCore::drain() {
     {
       const std::lock_guard lock(pending_mu_);
       size_t rows = 0, bytes = 0;
-      while (!queue_.empty() && rows < kGroupRows && bytes < kGroupBytes) {
+      // An epoch begins a group: whoever sees a change finds the epochs that were in force when it was made, not one that was raised after it.
+      while (!queue_.empty() && rows < kGroupRows && bytes < kGroupBytes && (group.empty() || queue_.front().epochs.empty())) {
         rows += queue_.front().writes.size() + 1;
         for (const Write& write : queue_.front().writes) bytes += write.version.object->json().size();
         group.push_back(std::move(queue_.front()));

@@ -110,7 +110,8 @@ class Store {
 
   virtual void commit(Transaction txn, CommitDone done) = 0;
 
-  virtual uint64_t epoch(const std::string& slot) const = 0;  // 0 = never set
+  // 0 = never set. A change sink finds what was in force when the change was made, or was raised together with it: never one that was raised after it.
+  virtual uint64_t epoch(const std::string& slot) const = 0;
 
   // The change log. `sink` gets every change after `from` (0 = from now), in order, in batches that end at transaction
   // ends whenever possible. It is called one at a time, on the committing side: it must only queue. Returns

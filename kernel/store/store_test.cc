@@ -185,6 +185,24 @@ TEST_F(StoreTest, FencesAreCheckedAgainstPendingEpochs) {
   EXPECT_EQ(run(txn).error().code, PINTLE_CONFLICT) << "an epoch never repeats or falls";
 }
 
+TEST_F(StoreTest, AChangeIsSeenUnderTheEpochsItWasMadeUnder) {
+  std::vector<std::string> seen;
+  const auto subscription = store_->subscribe(0, [&](const std::vector<ChangeRef>& changes, Revision) {
+    for (const auto& c : changes) seen.push_back(c->object->key().name + "@" + std::to_string(store_->epoch("s")));
+  });
+  ASSERT_TRUE(subscription);
+  Answer before, raise, after;
+  Transaction bare;
+  bare.epochs = {{"s", 5}};
+  store_->commit(put_txn(kA, "1"), before.done());
+  store_->commit(bare, raise.done());
+  store_->commit(put_txn(kB, "1"), after.done());
+  executor_.run_until_idle();
+  EXPECT_TRUE(before.peek()->ok() && raise.peek()->ok() && after.peek()->ok());
+  EXPECT_EQ(seen, (std::vector<std::string>{"a@0", "b@5"}));
+  EXPECT_EQ(control_->appended, 2u) << "the epoch and what follows are one group";
+}
+
 TEST_F(StoreTest, PagesOfAListAreOneSnapshotWhileWritesGoOn) {
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(put({"w", "n" + std::to_string(i % 2), std::to_string(i)}, "old"));
   ListQuery query{.kind = "w", .limit = 3};

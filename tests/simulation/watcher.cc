@@ -205,7 +205,7 @@ void Watcher::check_bounds() {
   }
 }
 
-// The store of a simulation makes every transaction visible before it takes the next one: its epochs are those of this change.
+// The store makes changes visible before an epoch that was raised after them: its epochs are those of this change.
 void Watcher::see_ledger(const Change& c, const json::Value& o) {
   const std::string slot(o["slot"].as_string());
   const uint64_t decided = static_cast<uint64_t>(o["epoch"].as_int()), now = store_.epoch(slot);
