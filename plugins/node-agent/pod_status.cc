@@ -96,13 +96,6 @@ Value container_status(const StatusInputs& in, const ContainerSpec& c, bool& run
   return s;
 }
 
-const Value& condition(const Value& status, std::string_view type) {
-  static const Value none;
-  for (const auto& c : status["conditions"].items())
-    if (c["type"].as_string() == type) return c;
-  return none;
-}
-
 }  // namespace
 
 const Value& status_condition(const Value& status, std::string_view type) {
