@@ -170,7 +170,7 @@ void run_action(Context& context, const Strand& strand, const Value& handler, co
   if (!http && !handler.contains("tcpSocket")) return strand.post([done = std::move(done)] { done({Outcome::kError, "no known handler"}); });
   const Value& what = handler[http ? "httpGet" : "tcpSocket"];
   // A runtime without a network of its own stands in for it.
-  if (target.runtime->can("probe:exec"))
+  if (!target.runtime->has_network())
     return exec(strand, Value::array({"pintle-probe", http ? "http" : "tcp", what["port"].is_int() ? what["port"].dump() : what["port"].as_string()}), target, timeout_ns, std::move(done));
   if (port_number(what["port"], target.ports) == 0)
     return strand.post([done = std::move(done), name = std::string(what["port"].as_string())] { done({Outcome::kError, "couldn't find port: " + name}); });

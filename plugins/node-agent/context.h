@@ -57,6 +57,10 @@ class InHand {
     }
     return {this, [](InHand* in) { in->end(); }};
   }
+  bool none() const {
+    std::lock_guard lock(mutex_);
+    return count_ == 0;
+  }
   // Calls `fn` once, when there is none: at once or on the thread that ends the last. Replaces an earlier one.
   void when_none(std::function<void()> fn) {
     {
@@ -79,7 +83,7 @@ class InHand {
     if (fn) fn();
   }
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   size_t count_ = 0;
   std::function<void()> when_none_;
 };

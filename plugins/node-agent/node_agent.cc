@@ -87,8 +87,7 @@ class NodeAgent final : public Plugin, public StreamProvider {
     streams_.close();
     for (auto& l : links()) l->close();
     auto shared = std::make_shared<Call>(std::move(done));
-    // After what the strand has before it, which may begin a last action.
-    strand_.post([this, shared] { context_.in_hand.when_none([shared] { shared->reply(); }); });
+    drained(shared);
   }
 
   void stop() override {
@@ -120,6 +119,21 @@ class NodeAgent final : public Plugin, public StreamProvider {
       again.reset();
     }
   };
+
+  // What has ended may have left its next step on a strand, and what was there before the drain may begin one: there is nothing in hand when there was nothing
+  // before all strands came to this point and nothing after.
+  void drained(const std::shared_ptr<Call>& call) {
+    context_.in_hand.when_none([this, call] {
+      pass(0, [this, call] {
+        if (context_.in_hand.none()) call->reply();
+        else drained(call);
+      });
+    });
+  }
+  void pass(size_t node, std::function<void()> then) {
+    if (node == nodes_.size()) return registration_.strand().post(std::move(then));
+    nodes_[node]->strand().post([this, node, then = std::move(then)]() mutable { pass(node + 1, std::move(then)); });
+  }
 
   std::vector<std::shared_ptr<RuntimeLink>> links() {
     std::lock_guard lock(mutex_);

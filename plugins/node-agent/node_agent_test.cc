@@ -358,9 +358,44 @@ TEST_F(NodeAgent, AMissingConfigMapHoldsThePodUntilItComes) {
 
 TEST_F(NodeAgent, ADeadlineEndsAPod) {
   begin();
-  h->put("pods", pod("p", Value::object({{"activeDeadlineSeconds", 5}})));
+  h->put("pods", pod("p", Value::object({{"activeDeadlineSeconds", 5}}), Value::object({{"sim.pintle.dev/stop-after", "10s"}})));
+  ASSERT_TRUE(until([&] { return is("p", "Ready"); }, 5)) << why("p");
+  ASSERT_TRUE(until([&] { return !is("p", "Ready"); }, 7)) << "out of its Services while it is being stopped: " << why("p");
+  EXPECT_EQ(phase("p"), "Running");
   ASSERT_TRUE(until([&] { return phase("p") == "Failed"; }, 20)) << why("p");
   EXPECT_EQ(get("p").at("status.reason").as_string(), "DeadlineExceeded");
+}
+
+TEST_F(NodeAgent, AContainerThatIsBeingStoppedIsAsReadyAsItSays) {
+  begin();
+  const auto probe = [](const char* command) { return Value::object({{"exec", Value::object({{"command", Value::array({command})}})}, {"periodSeconds", 1}, {"failureThreshold", 3}}); };
+  const Value annotations = Value::object({{"sim.pintle.dev/ready-after", "8s"}, {"sim.pintle.dev/stop-after", "20s"}});
+  const auto of = [](Value c) { return Value::object({{"containers", Value::array({std::move(c)})}}); };
+  h->put("pods", pod("deleted", of(Value::object({{"name", "c"}, {"image", "web:1"}, {"readinessProbe", probe("true")}})), annotations));
+  h->put("pods", pod("killed", of(Value::object({{"name", "c"}, {"image", "web:1"}, {"readinessProbe", probe("true")}, {"livenessProbe", probe("false")}})), annotations));
+  ASSERT_TRUE(until([&] { return event("Killing", "failed liveness probe"); }, 7));
+  remove("deleted");
+  for (const char* name : {"deleted", "killed"}) {
+    EXPECT_FALSE(is(name, "Ready")) << why(name);
+    ASSERT_TRUE(until([&] { return is(name, "Ready"); }, 10)) << "its readiness is not asked for: " << why(name);
+    EXPECT_EQ(container(name)["restartCount"].as_int(), 0);
+  }
+}
+
+TEST_F(NodeAgent, ChangesThatNobodyWaitsForAreWrittenTogether) {
+  begin();
+  size_t writes = 0;
+  std::string last;
+  h->put("pods", pod("p"));
+  ASSERT_TRUE(until([&] {
+    const std::string now = get("p")["status"].dump();
+    if (std::exchange(last, now) != now) ++writes;
+    return is("p", "Ready");
+  }));
+  EXPECT_LE(writes, 3u) << "as it was made, on the way up, ready";
+  // What comes alone is written all the same.
+  h->put("pods", pod("held", Value::object({{"containers", Value::array({Value::object({{"name", "c"}, {"image", "sim-missing:1"}})})}})));
+  ASSERT_TRUE(until([&] { return get("held").at("status.podIP").is_string(); }, 2)) << why("held");
 }
 
 TEST_F(NodeAgent, LogsComeThroughTheStream) {

@@ -246,10 +246,11 @@ Value pod_status(const StatusInputs& in) {
   std::vector<Wanted> wanted;
   const bool initialized = (progress.init_done && (sidecars_up || main_seen)) || phase == "Succeeded";
   wanted.push_back({"PodReadyToStartContainers", in.containers_ready_to_start && !ended, "", ""});
-  const std::string done_reason = phase == "Succeeded" ? "PodCompleted" : phase == "Failed" ? "PodFailed" : "";
+  // A pod that fails is out of its Services at once, also while its containers are still being stopped.
+  const std::string done_reason = phase == "Succeeded" ? "PodCompleted" : phase == "Failed" || !in.failed_reason.empty() ? "PodFailed" : "";
   if (initialized) wanted.push_back({"Initialized", true, phase == "Succeeded" ? "PodCompleted" : "", ""});
   else wanted.push_back({"Initialized", false, "ContainersNotInitialized", "containers with incomplete status: " + names_text(incomplete)});
-  bool ready = unready.empty() && initialized && !ended;
+  bool ready = unready.empty() && initialized && done_reason.empty();
   std::string reason, message;
   if (!ready) {
     reason = done_reason.empty() ? "ContainersNotReady" : done_reason;

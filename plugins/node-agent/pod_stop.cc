@@ -20,6 +20,13 @@ int64_t PodWorker::grace_seconds() const {
 
 void PodWorker::end_step() {
   const int64_t grace = grace_seconds();
+  // Nothing restarts a container now, but while it serves it is as ready as it says; also for an agent that comes while a pod ends.
+  for (const auto& c : containers_of(pod_)) {
+    const ContainerView* v = view_.latest(c.name());
+    if (!v || v->state != State::kRunning || c.type == ContainerType::kInit) continue;
+    watch_container(c, *v);
+    memory(c.name()).probes->keep_readiness();
+  }
   if (stage_ == Stage::kNone) {
     stage_ = Stage::kStop;
     if (!gone_ && view_.anything_running()) {
@@ -147,12 +154,13 @@ void PodWorker::stop_container(const ContainerSpec& c, const ContainerView& v, i
 // place of one meanwhile, to whatever pod it goes.
 void PodWorker::forget_connections(std::function<void()> then) {
   std::vector<std::string> addresses;
-  if (link_ && !link_->can("probe:exec") && !pod_["spec"]["hostNetwork"].as_bool())
-    for (const auto& s : view_.sandboxes) addresses.insert(addresses.end(), s.ips.begin(), s.ips.end());
+  if (link_ && link_->has_network() && !pod_["spec"]["hostNetwork"].as_bool())
+    for (const auto& s : view_.sandboxes)
+      if (s.ready) addresses.insert(addresses.end(), s.ips.begin(), s.ips.end());  // another one's may be somebody else's by now
   if (addresses.empty()) return then();
   context_.host.post_blocking([host = context_.host, addresses, in_hand = context_.in_hand.begin(), then = std::make_shared<std::function<void()>>(site_.strand().wrap(std::move(then)))] {
     for (const auto& a : addresses)
-      if (const auto forgotten = forget_flows({.protocol = 0, .endpoint = a}, [](const TrackedFlow&) { return true; }); !forgotten)
+      if (const auto forgotten = forget_flows({.protocol = 0, .endpoint = a}, [](const TrackedFlow& flow) { return flow.translated(); }); !forgotten)
         host.debug("connections to a pod that has ended are still remembered", Value::object({{"address", a}, {"error", forgotten.error().text}}));
     (*then)();
   });

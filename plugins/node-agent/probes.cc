@@ -111,7 +111,7 @@ void Probes::result(size_t index, const ActionResult& r) {
     begin_others();
     events_.changed();
   } else if (!success) {
-    stop();
+    keep_readiness();
     events_.must_restart(one.kind);
   }
 }

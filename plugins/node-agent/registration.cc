@@ -16,7 +16,6 @@ const char* const kConditions[][4] = {{"MemoryPressure", "False", "KubeletHasSuf
                                       {"DiskPressure", "False", "KubeletHasNoDiskPressure", "the node has no disk pressure"},
                                       {"PIDPressure", "False", "KubeletHasSufficientPID", "the node has sufficient PID available"}};
 
-// null = there is none.
 Value condition(const Value& old, std::string_view type, std::string_view status, std::string_view reason, std::string_view message, int64_t now) {
   const Value& before = status_condition(old["status"], type);
   const bool same = before["status"].as_string() == status;

@@ -25,6 +25,7 @@ json::Value node_object(const NodeConfig& config, const HostFacts& host, const R
 
 class Registration {
  public:
+  const Strand& strand() const { return strand_; }
   Registration(Context& context, HostFacts host) : context_(context), host_(std::move(host)), strand_(context.host) {}
   ~Registration() { stop(); }
   void activate(const std::vector<const NodeConfig*>& nodes);  // adds to those that are active

@@ -39,6 +39,7 @@ class RuntimeLink : public std::enable_shared_from_this<RuntimeLink> {
   // Cancels everything; no callback of the listener comes afterwards.
   void close();
 
+  bool has_network() const { return !can("probe:exec"); }
   bool can(const std::string& capability) const;
   std::string name() const;     // "docker"
   std::string version() const;

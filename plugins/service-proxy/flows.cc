@@ -2,7 +2,9 @@
 
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "pintle/connection_tracking.h"
@@ -21,18 +23,31 @@ Result<size_t> forget_udp_flows(const std::vector<UdpFlows>& flows) {
   if (wanted.empty()) return size_t{0};
   return forget_flows({.protocol = IPPROTO_UDP, .endpoint = {}}, [&wanted](const TrackedFlow& flow) {
     auto it = wanted.find({flow.to, flow.to_port});
-    if (it == wanted.end()) it = wanted.find({"", flow.to_port});  // a node port at any address of the node
+    // A node port at any address of the node; what was not translated is a flow of somebody else.
+    if (it == wanted.end() && flow.translated()) it = wanted.find({"", flow.to_port});
     return it != wanted.end() && !it->second->endpoints.count(endpoint_of(flow));
   });
 }
 
-Result<size_t> forget_tcp_flows(const std::set<std::string>& ended) {
-  // One by one the kernel looks for them; of many, all flows are read once.
+Result<size_t> forget_tcp_flows(const std::vector<EndedEndpoint>& ended) {
+  std::map<std::string, std::vector<const EndedEndpoint*>> by_endpoint;
+  std::set<std::string> addresses;
+  for (const auto& e : ended) {
+    by_endpoint[e.endpoint].push_back(&e);
+    addresses.insert(e.endpoint.substr(0, e.endpoint.find(' ')));
+  }
+  const auto has_ended = [&by_endpoint](const TrackedFlow& flow) {
+    const auto it = flow.translated() ? by_endpoint.find(endpoint_of(flow)) : by_endpoint.end();
+    return it != by_endpoint.end() && std::any_of(it->second.begin(), it->second.end(), [&](const EndedEndpoint* e) {
+             return e->reached_at.count({flow.to, flow.to_port}) || e->reached_at.count({"", flow.to_port});
+           });
+  };
+  // The kernel looks for few of them one by one; for many, all flows are read once.
   constexpr size_t kFew = 8;
-  if (ended.size() > kFew) return forget_flows({.protocol = IPPROTO_TCP, .endpoint = {}}, [&ended](const TrackedFlow& flow) { return ended.count(endpoint_of(flow)) > 0; });
+  if (addresses.size() > kFew) addresses = {""};
   size_t forgotten = 0;
-  for (const auto& endpoint : ended) {
-    const auto n = forget_flows({.protocol = IPPROTO_TCP, .endpoint = endpoint.substr(0, endpoint.find(' '))}, [&endpoint](const TrackedFlow& flow) { return endpoint_of(flow) == endpoint; });
+  for (const auto& address : addresses) {
+    const auto n = forget_flows({.protocol = IPPROTO_TCP, .endpoint = address}, has_ended);
     if (!n) return n.error();
     forgotten += *n;
   }

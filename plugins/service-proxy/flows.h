@@ -1,7 +1,5 @@
 // What the kernel remembers of flows through Services (connection tracking).
 #pragma once
-#include <set>
-#include <string>
 #include <vector>
 
 #include "pintle/result.h"
@@ -14,8 +12,8 @@ namespace pintle::service_proxy {
 Result<size_t> forget_udp_flows(const std::vector<UdpFlows>& flows);
 
 // A connection's entry outlives a connection whose endpoint ended in the middle of the closing (up to two minutes): a client that comes back from the same port
-// would have its SYN sent to nobody; and one that waits for an answer would wait for long. Forgets all flows to these endpoints ("10.0.0.1 . 8080"), which have
-// ended. To be done before rules send anything there again: addresses come back. Returns how many. Blocks.
-Result<size_t> forget_tcp_flows(const std::set<std::string>& ended);
+// would have its SYN sent to nobody; and one that waits for an answer would wait for long. Forgets the flows through their Services to these endpoints. To be
+// done before rules send anything there again: addresses come back. Returns how many. Blocks.
+Result<size_t> forget_tcp_flows(const std::vector<EndedEndpoint>& ended);
 
 }  // namespace pintle::service_proxy

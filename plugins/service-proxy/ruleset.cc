@@ -36,6 +36,11 @@ bool is_ipv4(std::string_view s) {
 
 bool is_protocol(std::string_view s) { return s == "tcp" || s == "udp" || s == "sctp"; }
 
+// "ns/name", of a slice.
+std::string service_of(const Value& slice) {
+  return std::string(slice.at("metadata.namespace").as_string()) + "/" + std::string(slice.at("metadata.labels[kubernetes.io/service-name]").as_string());
+}
+
 // The port of a slice, or 0.
 uint16_t number_of(const Value& slice_port) {
   const int64_t number = slice_port["port"].as_int();
@@ -82,8 +87,7 @@ void Ruleset::set_slice(const std::string& key, const Value& slice) {
     }
   }
   if (slice.is_null()) return;
-  const std::string service = std::string(slice.at("metadata.namespace").as_string()) + "/" +
-                              std::string(slice.at("metadata.labels[kubernetes.io/service-name]").as_string());
+  const std::string service = service_of(slice);
   slices_[key] = Slice{slice, service};
   slices_of_[service].insert(key);
   dirty_.insert(service);
@@ -91,12 +95,21 @@ void Ruleset::set_slice(const std::string& key, const Value& slice) {
 
 // The new ones first: what is in both never counts as gone.
 void Ruleset::note_endpoints(const Value& before, const Value& now) {
-  for_each_tcp_endpoint(now, [&](const std::string& endpoint, const Value&) { ++listed_[endpoint]; });
+  for_each_tcp_endpoint(now, [&](const std::string& endpoint, const Value&) { ++listed_[{service_of(now), endpoint}]; });
   for_each_tcp_endpoint(before, [&](const std::string& endpoint, const Value& e) {
-    const auto it = listed_.find(endpoint);
+    const std::string service = service_of(before);
+    const auto it = listed_.find({service, endpoint});
     if (--it->second > 0) return;
     listed_.erase(it);
-    if (!now.is_null() && e.at("conditions.terminating").as_bool(false)) news_.ended.insert(endpoint);
+    if (now.is_null() || !e.at("conditions.terminating").as_bool(false)) return;
+    EndedEndpoint ended{service, endpoint, {}};
+    for (const auto& [key, port] : ports_of(service)) {
+      if (port.protocol != "tcp") continue;
+      for (const auto* list : {&port.addresses, &port.external_addresses})
+        for (const auto& address : *list) ended.reached_at.emplace(address, port.port);
+      if (port.node_port) ended.reached_at.emplace("", port.node_port);
+    }
+    if (!ended.reached_at.empty()) news_.ended.push_back(std::move(ended));
   });
 }
 
@@ -438,9 +451,6 @@ std::string Ruleset::removal() const { return "delete chain ip " + table_ + " " 
 
 std::string Ruleset::removal_of_any() const { return "delete table ip " + table_ + "\n"; }
 
-Ruleset::News Ruleset::take_news() {
-  std::erase_if(news_.ended, [&](const auto& e) { return listed_.count(e) > 0; });  // its address is another's already
-  return std::exchange(news_, {});
-}
+Ruleset::News Ruleset::take_news() { return std::exchange(news_, {}); }
 
 }  // namespace pintle::service_proxy

@@ -36,6 +36,13 @@ struct UdpFlows {
   std::set<std::string> endpoints;  // "10.0.0.1 . 53"
 };
 
+// An endpoint of a TCP port that no slice of its Service holds any more, while the slice lives on that said before that it terminates: its pod has ended, or ends
+// somewhere out of the Service. Others may live on elsewhere.
+struct EndedEndpoint {
+  std::string service, endpoint;                         // "ns/name", "10.0.0.1 . 8080"
+  std::set<std::pair<std::string, uint16_t>> reached_at;  // the Service's addresses and ports; "" = any address: a node port
+};
+
 class Ruleset {
  public:
   Ruleset(std::string table, std::string node) : table_(std::move(table)), node_(std::move(node)) {}
@@ -67,11 +74,11 @@ class Ruleset {
     std::set<std::string> endpoint_addresses;  // pods that were no endpoints before
     std::vector<std::string> conflicts;        // addresses and ports that another Service holds: for the log
     std::vector<UdpFlows> udp;                 // flows that no longer go where they should
-    // Endpoints of TCP ports ("10.0.0.1 . 8080") that no slice holds any more and whose pods have ended: their slice lives on without them and said before that
-    // they terminate. Others may live on elsewhere.
-    std::set<std::string> ended;
+    std::vector<EndedEndpoint> ended;
   };
   News take_news();
+  // Whether a slice of the Service holds the endpoint.
+  bool lists(const EndedEndpoint& e) const { return listed_.count({e.service, e.endpoint}) > 0; }
 
  private:
   struct Service {
@@ -105,7 +112,7 @@ class Ruleset {
   std::map<std::string, std::string> claims_;                        // "10.96.0.9 . tcp . 80" or "tcp . 30080" -> the port that has it
   std::map<std::string, std::set<std::string>> waiting_;             // the same -> services that would have it
   std::map<std::string, int> hairpin_;                               // pod address -> uses
-  std::map<std::string, int> listed_;                                // endpoints of TCP ports, "10.0.0.1 . 8080" -> how often slices hold them
+  std::map<std::pair<std::string, std::string>, int> listed_;        // Service and endpoint of a TCP port -> how often its slices hold it
   std::set<std::string> bridges_, applied_bridges_;
   std::string holder_ = "holder-0";
   size_t endpoints_ = 0;

@@ -20,6 +20,7 @@ namespace {
 using json::Value;
 
 constexpr char kSlices[] = "endpointslices.discovery.k8s.io";
+constexpr size_t kMostEnded = 10'000;
 constexpr char kProxies[] = "serviceproxies.pintle.dev";
 
 std::string node_name(const Value& config) {
@@ -139,6 +140,8 @@ class ServiceProxy final : public Plugin {
     const uint64_t revision = slices_.revision;
     Ruleset::News news = rules_.take_news();
     for (const auto& text : news.conflicts) host.warn(text);
+    ended_.insert(ended_.end(), news.ended.begin(), news.ended.end());
+    std::erase_if(ended_, [this](const EndedEndpoint& e) { return rules_.lists(e); });  // the address is another pod's already
     if (commands.empty() && news.ended.empty()) {
       if (revision != confirmed_) confirm(revision);
       return;
@@ -146,22 +149,30 @@ class ServiceProxy final : public Plugin {
     busy_ = true;
     const bool docker = host.now() - docker_checked_ > 30 * kSecond || !applied_once_;
     if (docker) docker_checked_ = host.now();
-    host.post_blocking([this, filter = filter_, commands = std::move(commands), revision, docker, news = std::move(news)] {
+    host.post_blocking([this, filter = filter_, commands = std::move(commands), revision, docker, news = std::move(news), ended = std::exchange(ended_, {})]() mutable {
       PacketFilter::allow_hairpin(news.endpoint_addresses);
+      std::string failed;
       auto result = std::make_shared<Result<void>>(commands.empty() ? Result<void>{} : filter->apply(commands));
       if (result->ok()) {
-        const auto forgotten = forget_udp_flows(news.udp);
-        if (!forgotten) host.warn("flows of UDP clients may go to endpoints that are gone", Value::object({{"error", forgotten.error().text}}));
+        auto forgotten = forget_udp_flows(news.udp);
         // No rule leads there any more, and those that may do so again come after this.
-        if (const auto ended = forget_tcp_flows(news.ended); !ended)
-          host.warn("clients may be sent to endpoints that have ended", Value::object({{"error", ended.error().text}}));
+        if (forgotten) forgotten = forget_tcp_flows(ended);
+        if (forgotten) ended.clear();
+        else failed = forgotten.error().text;
       }
       if (docker) {
         filter->admit_in_docker();
         if (PacketFilter::enable_forwarding()) host.info("switched on net.ipv4.ip_forward");
       }
       auto bridges = PacketFilter::unfiltered_bridges();
-      strand_.post([this, result, revision, bridges = std::move(bridges)] { applied(*result, revision, bridges); });
+      strand_.post([this, result, revision, bridges = std::move(bridges), ended = std::move(ended), failed = std::move(failed)] {
+        // Tried again with the next change; where connections cannot be forgotten at all, it is said once.
+        ended_.insert(ended_.end(), ended.begin(), ended.end());
+        if (ended_.size() > kMostEnded) ended_.erase(ended_.begin(), ended_.end() - kMostEnded);
+        if (std::exchange(unforgotten_, failed) != failed && !failed.empty())
+          host.warn("clients may be sent to endpoints that are gone: their connections cannot be forgotten", Value::object({{"error", failed}}));
+        applied(*result, revision, bridges);
+      });
     });
   }
 
@@ -226,6 +237,8 @@ class ServiceProxy final : public Plugin {
   Source services_, slices_;
   std::set<std::string> bridges_;
   Timer retry_;
+  std::vector<EndedEndpoint> ended_;  // whose flows are still to be forgotten
+  std::string unforgotten_;           // why that failed the last time
   std::shared_ptr<Call> drained_;
   std::string slot_;
   uint64_t epoch_ = 0;

@@ -123,13 +123,14 @@ class Socket {
     kernel.nl_family = AF_NETLINK;
     if (sendto(fd_, request.data(), request.size(), 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0) return errno;
     for (;;) {
-      const ssize_t n = recv(fd_, buffer_.data(), buffer_.size(), 0);
+      const ssize_t n = recv(fd_, buffer_.data(), buffer_.size(), MSG_TRUNC);  // the true length
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return errno;
-      auto left = static_cast<size_t>(n);
+      if (n == 0 || static_cast<size_t>(n) > buffer_.size()) return EBADMSG;
+      auto left = static_cast<int>(n);
       for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer_.data()); NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
         if (m->nlmsg_type == NLMSG_DONE) return 0;
-        if (m->nlmsg_type == NLMSG_ERROR) return -static_cast<const nlmsgerr*>(NLMSG_DATA(m))->error;
+        if (m->nlmsg_type == NLMSG_ERROR) return m->nlmsg_len < NLMSG_LENGTH(sizeof(nlmsgerr)) ? EBADMSG : -static_cast<const nlmsgerr*>(NLMSG_DATA(m))->error;
         const size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
         if (m->nlmsg_len >= skip) on_message(std::string_view(reinterpret_cast<const char*>(m) + skip, m->nlmsg_len - skip));
       }
@@ -158,24 +159,30 @@ Result<size_t> forget_flows(const TrackedFlowQuery& query, const std::function<b
     });
     list.nest(CTA_TUPLE_REPLY, [&] { list.nest(CTA_TUPLE_IP, [&] { list.put(CTA_IP_V4_SRC, {reinterpret_cast<const char*>(&endpoint), sizeof endpoint}); }); });
   }
-  std::vector<std::string> found;  // reply tuples
+  struct Found {
+    std::string reply, id, zone;  // attributes as the kernel gave them
+  };
+  std::vector<Found> found;
   Socket socket;
   int error = socket.exchange(list.finish(), [&](std::string_view message) {
-    std::string_view original, reply;
+    std::string_view original, reply, id, zone;
     for_each_attribute(message, [&](int type, std::string_view v) {
       if (type == CTA_TUPLE_ORIG) original = v;
       if (type == CTA_TUPLE_REPLY) reply = v;
+      if (type == CTA_ID) id = v;
+      if (type == CTA_ZONE) zone = v;
     });
     const Side out = side_of(original), back = side_of(reply);
-    if (out.to == back.from && out.to_port == back.from_port) return;
     if ((query.protocol && query.protocol != out.protocol) || (!query.endpoint.empty() && query.endpoint != back.from)) return;
-    if (which({out.protocol, out.to, back.from, out.to_port, back.from_port})) found.emplace_back(reply);
+    if (which({out.protocol, out.to, back.from, out.to_port, back.from_port})) found.push_back({std::string(reply), std::string(id), std::string(zone)});
   });
   if (error) return failed("connection tracking cannot be read", error);
   size_t forgotten = 0;
-  for (const auto& tuple : found) {
+  for (const Found& f : found) {
     Request one(IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
-    one.put(CTA_TUPLE_REPLY | NLA_F_NESTED, tuple);
+    one.put(CTA_TUPLE_REPLY | NLA_F_NESTED, f.reply);
+    if (!f.id.empty()) one.put(CTA_ID, f.id);
+    if (!f.zone.empty()) one.put(CTA_ZONE, f.zone);
     error = socket.exchange(one.finish(), [](std::string_view) {});
     if (error == 0) ++forgotten;
     else if (error != ENOENT) return failed("a connection cannot be forgotten", error);

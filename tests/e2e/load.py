@@ -14,13 +14,16 @@ RATE = 200
 
 
 class Connection(http.client.HTTPConnection):
-    """Keeps its socket when it cannot connect: whoever asks why needs its port."""
+    """Knows its port also when it cannot connect or is closed: whoever asks why needs it."""
 
     def connect(self):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(self.timeout)
-        self.sock.connect((self.host, self.port))
+        try:
+            self.sock.connect((self.host, self.port))
+        finally:
+            self.from_port = self.sock.getsockname()[1]
 
 
 class Load:
@@ -33,7 +36,7 @@ class Load:
         self.done, self.again, self.failures, self.versions = 0, 0, [], set()
         self.lock = threading.Lock()
         self.started = time.monotonic()
-        self.threads = [threading.Thread(target=self.run, args=(i / clients,), daemon=True) for i in range(clients)]
+        self.threads = [threading.Thread(target=self.client, args=(i / clients,), daemon=True) for i in range(clients)]
         for t in self.threads:
             t.start()
 
@@ -48,7 +51,7 @@ class Load:
     @staticmethod
     def whereabouts(connection):
         """How far a request came that was never answered: what its socket, the packet filter and the link to its endpoint know."""
-        port = connection.sock.getsockname()[1]
+        port = connection.from_port
 
         def told(*command):
             try:
@@ -60,6 +63,13 @@ class Load:
         ends = {source for source in re.findall(r"src=(\S+)", flows)}
         links = "; ".join(line for line in told("ip", "neigh").splitlines() if line.split()[0] in ends)
         return f"from port {port}; socket: {told('ss', '-Htnoi', f'sport = :{port}') or 'none'}; flow: {flows or 'none'}; neighbours: {links or 'none'}"
+
+    def client(self, offset):
+        try:
+            self.run(offset)
+        except BaseException as e:  # noqa: BLE001 - a load with fewer clients than promised is none
+            with self.lock:
+                self.failures.append(f"{time.monotonic() - self.started:.3f} s: a client ended: {e!r}")
 
     def run(self, offset):
         connection, used = None, False

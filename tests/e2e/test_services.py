@@ -156,7 +156,7 @@ class Kinds(ServiceTest):
     def test_udp_flows_follow_the_endpoints(self):
         answers = lambda n: self.pod(n, ["/server", "5353", n], labels={"app": "udp"}, image=f"{SERVER}:1")
         self.run_pods(answers("u1"))
-        ip = self.service("udp", {"app": "udp"}, [{"port": 53, "targetPort": 5353, "protocol": "UDP"}])["clusterIP"]
+        ip = "10.97.253.53"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(0.3)
             s.connect((ip, 53))
@@ -165,6 +165,9 @@ class Kinds(ServiceTest):
                 s.send(b"x\n")
                 return s.recv(100).decode().strip()
 
+            with self.assertRaises(OSError):
+                ask()  # a client that was there before the Service
+            self.service("udp", {"app": "udp"}, [{"port": 53, "targetPort": 5353, "protocol": "UDP"}], clusterIP=ip)
             wait(lambda: ask() == "u1", 20, "an answer by UDP")
             self.run_pods(answers("u2"))
             self.endpoints_are("udp", 2)
@@ -260,7 +263,6 @@ class Kinds(ServiceTest):
         wait(lambda: fetch(ip) == "slow", 40, "a pod that is not ready but published")
         strict = self.service("strict", {"app": "slow"})["clusterIP"]
         wait(lambda: strict in nft("list", "set", "ip", "pintle-kinds", "refused-ips"), 10, "the refusal")
-
 
     def test_the_last_pod_serves_until_it_is_stopped(self):
         """While its preStop hook runs, and readiness is probed on: its Service has no other."""

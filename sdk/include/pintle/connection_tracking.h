@@ -9,11 +9,12 @@
 
 namespace pintle {
 
-// A connection that was translated: sent to `to`, answered by `endpoint`.
+// A connection: sent to `to`, answered by `endpoint`.
 struct TrackedFlow {
   uint8_t protocol = 0;  // IPPROTO_TCP, ...
   std::string to, endpoint;
   uint16_t to_port = 0, endpoint_port = 0;
+  bool translated() const { return to != endpoint || to_port != endpoint_port; }
 };
 
 struct TrackedFlowQuery {
@@ -21,10 +22,10 @@ struct TrackedFlowQuery {
   std::string endpoint;  // "" = any; otherwise the kernel looks for it (from Linux 5.8 on; before, all flows are read)
 };
 
-// Forgets the flows of this network namespace that the query and `which` choose; the next packet of each is dealt anew. Flows that were not translated are
-// never touched. What is forgotten is named by its endpoint: a new connection from the same client port to another endpoint, made meanwhile, stays.
-// Returns how many. FORBIDDEN without CAP_NET_ADMIN, UNAVAILABLE when the kernel does not answer. Blocks, for as long as it takes to read the flows (about 1 µs
-// each); any thread.
+// Forgets the flows of this network namespace that the query and `which` choose; the next packet of each is dealt anew. What is forgotten is named by its
+// endpoint: a new connection from the same client port to another endpoint, made meanwhile, stays. Returns how many.
+// INVALID: the endpoint is no IPv4 address; FORBIDDEN without CAP_NET_ADMIN; UNAVAILABLE when the kernel does not answer. Blocks while the flows are read; any
+// thread.
 Result<size_t> forget_flows(const TrackedFlowQuery& query, const std::function<bool(const TrackedFlow&)>& which);
 
 }  // namespace pintle
