@@ -357,6 +357,24 @@ TEST(MergePatch, RemovesWhatIsGone) {
   EXPECT_TRUE(merge_patch(js(R"({"a":[1]})"), js(R"({"a":[1]})")).is_null());
 }
 
+TEST(InHand, TellsWhenTheLastCopyOfTheLastActionIsGone) {
+  InHand in_hand;
+  int told = 0;
+  in_hand.when_none([&] { ++told; });
+  EXPECT_EQ(told, 1) << "there is nothing";
+  auto one = in_hand.begin();
+  auto two = in_hand.begin(), copy = two;
+  in_hand.when_none([&] { ++told; });
+  one.reset();
+  two.reset();
+  EXPECT_EQ(told, 1);
+  EXPECT_FALSE(in_hand.none());
+  copy.reset();
+  EXPECT_EQ(told, 2);
+  in_hand.begin().reset();
+  EXPECT_EQ(told, 2) << "once";
+}
+
 TEST(EndpointGate, ReadsReadyFromTheSlice) {
   EXPECT_TRUE(lists_as_ready(js(R"({"endpoints":[{"targetRef":{"uid":"u"},"conditions":{"ready":true}}]})"), "u"));
   EXPECT_FALSE(lists_as_ready(js(R"({"endpoints":[{"targetRef":{"uid":"u"},"conditions":{"ready":false}}]})"), "u"));

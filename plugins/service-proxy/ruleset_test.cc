@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "flows.h"
 #include "packet_filter.h"
 
 namespace pintle::service_proxy {
@@ -179,6 +180,45 @@ TEST(Ruleset, SaysWhichEndpointsHaveEnded) {
   foreign.set("endpoints").make_array().clear();
   r.set_slice("evil/own", foreign);
   EXPECT_EQ(ended(), Ended{}) << "a slice of no Service ends nobody's connections";
+}
+
+// On connection tracking's own table, in a network namespace of its own.
+TEST(Flows, OnlyThoseThroughTheServiceToWhatHasEndedAreForgotten) {
+  if (geteuid() != 0 || unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "needs root for a network namespace";
+  const auto plant = [](const std::string& what) { ASSERT_EQ(std::system(("conntrack -I -s 10.9.0.1 -t 60 " + what + " >/dev/null 2>&1").c_str()), 0) << what; };
+  const auto tcp = [&](int port, const std::string& to, const std::string& endpoint) {
+    plant("-p tcp --state ESTABLISHED -u SEEN_REPLY,ASSURED --sport " + std::to_string(port) + " -d " + to + " --dport 80 --dst-nat " + endpoint);
+  };
+  const auto left = [] {
+    std::string out;
+    FILE* p = popen("conntrack -L 2>/dev/null | grep -o 'sport=[0-9]* ' | sed -n 'p;n'", "r");
+    for (char line[64]; fgets(line, sizeof line, p);) out += std::string(line).substr(6, 4) + " ";
+    pclose(p);
+    return out;
+  };
+  tcp(5001, "10.96.0.9", "10.0.0.2:8080");   // what has ended
+  tcp(5002, "10.96.0.9", "10.0.0.1:8080");   // another endpoint
+  tcp(5003, "10.96.0.77", "10.0.0.2:8080");  // another Service, or somebody else's translation
+  std::vector<EndedEndpoint> ended{{"default/web", "10.0.0.2 . 8080", {{"10.96.0.9", uint16_t{80}}}}};
+  auto forgotten = forget_tcp_flows(ended);
+  ASSERT_TRUE(forgotten.ok()) << forgotten.error().text;
+  EXPECT_EQ(*forgotten, 1u);
+  EXPECT_EQ(left().find("5001"), std::string::npos);
+  EXPECT_NE(left().find("5002"), std::string::npos) << left();
+  EXPECT_NE(left().find("5003"), std::string::npos) << left();
+  // Many at once are looked for in another way.
+  for (int i = 10; i < 30; ++i) ended.push_back({"default/web", "10.0.0." + std::to_string(i) + " . 8080", {{"10.96.0.9", uint16_t{80}}}});
+  tcp(5004, "10.96.0.9", "10.0.0.29:8080");
+  forgotten = forget_tcp_flows(ended);
+  ASSERT_TRUE(forgotten.ok()) << forgotten.error().text;
+  EXPECT_EQ(*forgotten, 1u);
+  // A client that asked before there was a Service is not translated; it would go on like that.
+  plant("-p udp --sport 6001 -d 10.96.0.53 --dport 53");
+  plant("-p udp --sport 6002 -d 10.96.0.53 --dport 53 --dst-nat 10.0.0.3:53");
+  forgotten = forget_udp_flows({{{"10.96.0.53"}, 53, {"10.0.0.3 . 53"}}});
+  ASSERT_TRUE(forgotten.ok()) << forgotten.error().text;
+  EXPECT_EQ(*forgotten, 1u);
+  EXPECT_NE(left().find("6002"), std::string::npos) << left();
 }
 
 // The kernel takes what we write: every state and every step between them, in a network namespace of its own.
