@@ -21,6 +21,14 @@
 namespace pintle::kernel {
 namespace {
 
+// One module's memory is the next one's. The loader has a lock of its own, which ThreadSanitizer does not see: without this the destructors of the one and the
+// constructors of the other are a data race to it. Recursive, as that lock is.
+std::recursive_mutex& loader_mutex() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+
+
 std::atomic<size_t> g_parked{0};
 std::atomic<uint64_t> g_generation{0};
 
@@ -143,6 +151,7 @@ Result<std::unique_ptr<Module>> Module::open(const std::string& file, const std:
 
   boost::dll::fs::error_code code;
   try {
+    const std::lock_guard loader(loader_mutex());
     state->library.load(path, code, boost::dll::load_mode::rtld_now | boost::dll::load_mode::rtld_local);
   } catch (const std::exception& e) {
     return undo(Error(PINTLE_INVALID, "\"" + file + "\" cannot be loaded: " + e.what()));
@@ -169,7 +178,10 @@ Result<std::unique_ptr<Module>> Module::open(const std::string& file, const std:
 bool Module::close() {
   if (!state_ || state_->closed) return true;
   const void* inside = state_->entry;
-  state_->library.unload();
+  {
+    const std::lock_guard loader(loader_mutex());
+    state_->library.unload();
+  }
   state_->closed = true;
   if (!state_->copy_path.empty()) ::unlink(state_->copy_path.c_str());
   if (mapped(inside)) {

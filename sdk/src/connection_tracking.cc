@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace pintle {
@@ -40,6 +41,12 @@ T number(std::string_view payload) {
   T v{};
   if (payload.size() == sizeof v) std::memcpy(&v, payload.data(), sizeof v);
   return v;
+}
+
+// The value's own memory: for as long as the value lives.
+template <class T>
+std::string_view bytes_of(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
 }
 
 struct Side {
@@ -127,12 +134,15 @@ class Socket {
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return errno;
       if (n == 0 || static_cast<size_t>(n) > buffer_.size()) return EBADMSG;
-      auto left = static_cast<int>(n);
-      for (auto* m = reinterpret_cast<const nlmsghdr*>(buffer_.data()); NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
-        if (m->nlmsg_type == NLMSG_DONE) return 0;
-        if (m->nlmsg_type == NLMSG_ERROR) return m->nlmsg_len < NLMSG_LENGTH(sizeof(nlmsgerr)) ? EBADMSG : -static_cast<const nlmsgerr*>(NLMSG_DATA(m))->error;
-        const size_t skip = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
-        if (m->nlmsg_len >= skip) on_message(std::string_view(reinterpret_cast<const char*>(m) + skip, m->nlmsg_len - skip));
+      for (std::string_view left(buffer_.data(), static_cast<size_t>(n)); left.size() >= NLMSG_HDRLEN;) {
+        nlmsghdr m;
+        std::memcpy(&m, left.data(), sizeof m);
+        if (m.nlmsg_len < NLMSG_HDRLEN || m.nlmsg_len > left.size()) return EBADMSG;
+        const std::string_view payload = left.substr(NLMSG_HDRLEN, m.nlmsg_len - NLMSG_HDRLEN);
+        left.remove_prefix(std::min<size_t>(NLMSG_ALIGN(m.nlmsg_len), left.size()));
+        if (m.nlmsg_type == NLMSG_DONE) return 0;
+        if (m.nlmsg_type == NLMSG_ERROR) return payload.size() < sizeof(int) ? EBADMSG : -number<int>(payload.substr(0, sizeof(int)));  // nlmsgerr begins with it
+        if (payload.size() >= NLMSG_ALIGN(sizeof(nfgenmsg))) on_message(payload.substr(NLMSG_ALIGN(sizeof(nfgenmsg))));
       }
     }
   }
@@ -143,7 +153,7 @@ class Socket {
 };
 
 Error failed(const char* what, int error) {
-  return Error(error == EPERM ? PINTLE_FORBIDDEN : PINTLE_UNAVAILABLE, std::string(what) + ": " + std::strerror(error));
+  return Error(error == EPERM ? PINTLE_FORBIDDEN : PINTLE_UNAVAILABLE, std::string(what) + ": " + std::generic_category().message(error));
 }
 
 }  // namespace
@@ -154,10 +164,10 @@ Result<size_t> forget_flows(const TrackedFlowQuery& query, const std::function<b
     in_addr endpoint{};
     if (inet_pton(AF_INET, query.endpoint.c_str(), &endpoint) != 1) return Error(PINTLE_INVALID, "\"" + query.endpoint + "\" is not an IPv4 address");
     list.nest(CTA_FILTER, [&] {
-      list.put(CTA_FILTER_ORIG_FLAGS, {"\0\0\0", 4});
-      list.put(CTA_FILTER_REPLY_FLAGS, {reinterpret_cast<const char*>(&kFilterSourceAddress), sizeof kFilterSourceAddress});
+      list.put(CTA_FILTER_ORIG_FLAGS, bytes_of(uint32_t{0}));
+      list.put(CTA_FILTER_REPLY_FLAGS, bytes_of(kFilterSourceAddress));
     });
-    list.nest(CTA_TUPLE_REPLY, [&] { list.nest(CTA_TUPLE_IP, [&] { list.put(CTA_IP_V4_SRC, {reinterpret_cast<const char*>(&endpoint), sizeof endpoint}); }); });
+    list.nest(CTA_TUPLE_REPLY, [&] { list.nest(CTA_TUPLE_IP, [&] { list.put(CTA_IP_V4_SRC, bytes_of(endpoint)); }); });
   }
   struct Found {
     std::string reply, id, zone;  // attributes as the kernel gave them
