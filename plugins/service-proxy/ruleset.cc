@@ -329,8 +329,7 @@ void Ruleset::add_port(const std::string& key, const ServicePort& now, const std
   }
   if (has_outside(now) && !now.outside.empty()) {
     out += "add chain" + t + "ext-" + id + "\n";
-    if (now.masquerade_outside) out += "add rule" + t + "ext-" + id + " ct mark set ct mark | 0x00800000\n";
-    chain_rules("ext-" + id, id, now, now.outside, out);
+    outside_rules(id, now, out);
   }
   const std::string match = " . " + now.protocol + " . " + std::to_string(now.port);
   const auto verdict = [&](const char* prefix) { return std::string(" : goto ") + prefix + id; };
@@ -355,6 +354,38 @@ void Ruleset::note_udp(const ServicePort& p, bool gone) {
   if (p.node_port) news_.udp.push_back({{""}, p.node_port, set(p.outside)});
 }
 
+// There were endpoints and there are, nothing else is different, and no other Service holds a part of it. With session affinity endpoints have chains of their own.
+bool Ruleset::same_but_endpoints(const Applied& old, const ServicePort& now) {
+  if (old.wished != old.granted || now.affinity_seconds > 0) return false;
+  ServicePort same = now;
+  same.inside = old.wished.inside;
+  same.outside = old.wished.outside;
+  return same == old.wished && !now.inside.empty() && !same.inside.empty() && now.outside.empty() == same.outside.empty();
+}
+
+// The usual change: its chains get other rules, and nothing else is touched. A map's element that leads to a chain made in the same transaction may be met by a packet
+// that began before it, for which the chain is empty still: it would not be translated.
+void Ruleset::change_endpoints(const std::string& key, const ServicePort& old, const ServicePort& now, std::string& out) {
+  const std::string id = id_of(key);
+  if (old.inside != now.inside) {
+    out += "flush chain ip " + table_ + " svc-" + id + "\n";
+    chain_rules("svc-" + id, id, now, now.inside, out);
+  }
+  if (has_outside(now) && old.outside != now.outside) {
+    out += "flush chain ip " + table_ + " ext-" + id + "\n";
+    outside_rules(id, now, out);
+  }
+  endpoints_ += now.inside.size() - old.inside.size();
+  hold_hairpin(now, +1, out);
+  hold_hairpin(old, -1, out);
+  note_udp(now, false);
+}
+
+void Ruleset::outside_rules(const std::string& id, const ServicePort& p, std::string& out) const {
+  if (p.masquerade_outside) out += "add rule ip " + table_ + " ext-" + id + " ct mark set ct mark | 0x00800000\n";
+  chain_rules("ext-" + id, id, p, p.outside, out);
+}
+
 struct Ruleset::Step {
   std::map<std::string, ServicePort> wished;
   std::map<std::string, std::set<std::string>> kept;  // port -> endpoints whose affinity goes on
@@ -367,6 +398,12 @@ void Ruleset::release(const std::string& service, Step& step, std::string& out, 
     const auto& [key, old] = *it;
     const auto now = step.wished.find(key);
     if (now != step.wished.end() && now->second == old.wished && old.wished == old.granted) {
+      ++it;
+      continue;
+    }
+    if (now != step.wished.end() && same_but_endpoints(old, now->second)) {
+      change_endpoints(key, old.granted, now->second, out);
+      it->second = {now->second, now->second};
       ++it;
       continue;
     }

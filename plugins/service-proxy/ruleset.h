@@ -95,6 +95,9 @@ class Ruleset {
   std::map<std::string, ServicePort> ports_of(const std::string& service_key) const;
   void release(const std::string& service, Step& step, std::string& out, std::set<std::string>& todo);
   void claim(const std::string& service, const std::string& key, ServicePort& port);
+  static bool same_but_endpoints(const Applied& old, const ServicePort& now);
+  void change_endpoints(const std::string& key, const ServicePort& old, const ServicePort& now, std::string& out);
+  void outside_rules(const std::string& id, const ServicePort& p, std::string& out) const;
   void remove_port(const std::string& key, const ServicePort& old, const std::set<std::string>& kept, std::string& out);
   void add_port(const std::string& key, const ServicePort& now, const std::set<std::string>& kept, std::string& out);
   void chain_rules(const std::string& chain, const std::string& id, const ServicePort& p, const std::vector<std::string>& endpoints, std::string& out) const;

@@ -47,6 +47,9 @@ TEST(Ruleset, OneServicesChangeIsAFewLines) {
   const std::string change = r.changes();
   EXPECT_LT(std::count(change.begin(), change.end(), '\n'), 20);
   EXPECT_NE(change.find("0 : 10.0.0.1 . 8080, 1 : 10.0.0.2 . 8080"), std::string::npos);
+  EXPECT_EQ(change.find(" service-ips "), std::string::npos) << "the way to the chains stays: " << change;
+  EXPECT_EQ(change.find(" node-ports "), std::string::npos) << change;
+  EXPECT_EQ(change.find("delete "), std::string::npos) << change;
   r.set_slice("default/web-1", slice({"10.0.0.1", "10.0.0.2"}));
   EXPECT_EQ(r.changes(), "");
 }
