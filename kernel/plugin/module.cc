@@ -28,7 +28,6 @@ std::recursive_mutex& loader_mutex() {
   return mutex;
 }
 
-
 std::atomic<size_t> g_parked{0};
 std::atomic<uint64_t> g_generation{0};
 

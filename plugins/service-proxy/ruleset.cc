@@ -75,7 +75,8 @@ void Ruleset::set_service(const std::string& key, const Value& service) {
 
 void Ruleset::set_slice(const std::string& key, const Value& slice) {
   const auto it = slices_.find(key);
-  note_endpoints(it == slices_.end() ? Value() : it->second.slice, slice);
+  static const Value none;
+  note_endpoints(it == slices_.end() ? none : it->second.slice, slice);
   if (it != slices_.end()) {
     dirty_.insert(it->second.service);
     const auto list = slices_of_.find(it->second.service);
@@ -95,22 +96,25 @@ void Ruleset::set_slice(const std::string& key, const Value& slice) {
 
 // The new ones first: what is in both never counts as gone.
 void Ruleset::note_endpoints(const Value& before, const Value& now) {
-  for_each_tcp_endpoint(now, [&](const std::string& endpoint, const Value&) { ++listed_[{service_of(now), endpoint}]; });
+  const std::string service_now = service_of(now), service = service_of(before);
+  for_each_tcp_endpoint(now, [&](const std::string& endpoint, const Value&) { ++listed_[{service_now, endpoint}]; });
+  std::vector<std::string> ended;
   for_each_tcp_endpoint(before, [&](const std::string& endpoint, const Value& e) {
-    const std::string service = service_of(before);
     const auto it = listed_.find({service, endpoint});
     if (--it->second > 0) return;
     listed_.erase(it);
-    if (now.is_null() || !e.at("conditions.terminating").as_bool(false)) return;
-    EndedEndpoint ended{service, endpoint, {}};
-    for (const auto& [key, port] : ports_of(service)) {
-      if (port.protocol != "tcp") continue;
-      for (const auto* list : {&port.addresses, &port.external_addresses})
-        for (const auto& address : *list) ended.reached_at.emplace(address, port.port);
-      if (port.node_port) ended.reached_at.emplace("", port.node_port);
-    }
-    if (!ended.reached_at.empty()) news_.ended.push_back(std::move(ended));
+    if (!now.is_null() && e.at("conditions.terminating").as_bool(false)) ended.push_back(endpoint);
   });
+  if (ended.empty()) return;
+  std::set<std::pair<std::string, uint16_t>> reached_at;
+  for (const auto& [key, port] : ports_of(service)) {
+    if (port.protocol != "tcp") continue;
+    for (const auto* list : {&port.addresses, &port.external_addresses})
+      for (const auto& address : *list) reached_at.emplace(address, port.port);
+    if (port.node_port) reached_at.emplace("", port.node_port);
+  }
+  if (reached_at.empty()) return;
+  for (auto& endpoint : ended) news_.ended.push_back({service, std::move(endpoint), reached_at});
 }
 
 void Ruleset::keep_services(const std::set<std::string>& keys) {
